@@ -1,0 +1,29 @@
+/* Shared by the shim's C files; nothing of this is seen by Python. */
+#ifndef ORPHANGUARD_SHIM_H
+#define ORPHANGUARD_SHIM_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <stddef.h>
+
+#include "shim_api.h"
+
+#pragma GCC visibility push(hidden)
+
+static inline int og_fail(struct og_error *err, int code, const char *call)
+{
+    if (err) {
+        err->code = code;
+        err->call = call;
+    }
+    return -1;
+}
+
+/* Async-signal-safe: used between fork or clone and exec. */
+int og_make_mine(int fd, int pdeathsig, struct og_error *err);
+int og_die_if_hung_up(int fd, struct og_error *err);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,67 @@
+"""Child processes that the kernel kills when their parent process dies, and never before.
+
+Names are loaded on first use (PEP 562): importing this package imports neither ``multiprocessing``
+nor ``subprocess``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if sys.platform != "linux":
+    raise ImportError(f"orphanguard needs Linux: its guarantees are the Linux kernel's (this is {sys.platform})")
+
+if TYPE_CHECKING:
+    from ._errors import GuardUnavailable, StatusLostWarning
+    from ._guard import Guard
+    from ._waiting import wait
+    from .futures import ProcessPoolExecutor
+    from .hooks import PreexecFn, die_with_parent, preexec_fn
+    from .multiprocessing import Manager, Pool, Process, get_context
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Guard",
+    "GuardUnavailable",
+    "Manager",
+    "Pool",
+    "PreexecFn",
+    "Process",
+    "ProcessPoolExecutor",
+    "StatusLostWarning",
+    "die_with_parent",
+    "get_context",
+    "preexec_fn",
+    "wait",
+]
+
+_HOME = {
+    "Guard": "_guard",
+    "GuardUnavailable": "_errors",
+    "Manager": "multiprocessing",
+    "Pool": "multiprocessing",
+    "PreexecFn": "hooks",
+    "Process": "multiprocessing",
+    "ProcessPoolExecutor": "futures",
+    "StatusLostWarning": "_errors",
+    "die_with_parent": "hooks",
+    "get_context": "multiprocessing",
+    "preexec_fn": "hooks",
+    "wait": "_waiting",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,43 @@
+"""What can go wrong that the standard library has no name for."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+# Not the kernel refusing the mechanism, but resources running out: those stay a plain OSError.
+_RESOURCES = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EINTR, errno.ESRCH, errno.ECHILD)
+)
+
+
+class GuardUnavailable(OSError):
+    """The kernel can't keep the promise here, so the child was not started.
+
+    ``errno`` is the kernel's answer and the message names the call that it refused and the likely reason.
+    """
+
+
+class StatusLostWarning(RuntimeWarning):
+    """Somebody else reaped the child and this kernel (before Linux 6.15) doesn't keep its status.
+
+    The exit status is then reported as 255, never as 0.
+    """
+
+
+def os_error(code: int, call: str) -> OSError:
+    """The OSError of ``call``, of the subclass that belongs to ``code``, naming the call."""
+    return OSError(code, f"{call}: {os.strerror(code)}")
+
+
+def guard_error(code: int, call: str) -> OSError:
+    """As `os_error`, for a call that the guard can't do without: a refusal is `GuardUnavailable`."""
+    if code in _RESOURCES:
+        return os_error(code, call)
+    if code in (errno.EPERM, errno.EACCES):
+        why = "refused, most likely by a seccomp filter or a security module"
+    elif code == errno.ENOSYS:
+        why = "not in this kernel (Linux 5.10 or later is needed), or hidden by a seccomp filter"
+    else:
+        why = "refused by this kernel"
+    return GuardUnavailable(code, f"{call}: {os.strerror(code)}: {why}; a child started now could outlive its parent")

@@ -1,0 +1,76 @@
+"""What ties a child to its parent, as data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from . import _native
+
+Layer = Literal["lifeline", "pdeathsig"]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What is armed in a child.
+
+    ``layers``: the kernel mechanisms. ``"lifeline"`` (F_SETSIG on a pipe, fcntl(2)) ends the child when the
+    parent *process* is gone. ``"pdeathsig"`` (PR_SET_PDEATHSIG, prctl(2)) does so when the parent's
+    *forking thread* ends.
+
+    ``scope``: whose end it is that kills the child: ``"process"``, or ``"thread"`` where nothing but
+    PDEATHSIG is armed and the forking thread is not known to be the parent's main thread.
+
+    ``signal``: the signal that the kernel sends then.
+
+    ``defeated_by``: what is known to undo it, in words.
+    """
+
+    layers: tuple[Layer, ...]
+    scope: Literal["process", "thread"] = "process"
+    signal: int = 9
+    defeated_by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"guarded by {' + '.join(self.layers)}" + (" (thread-scoped)" if self.scope == "thread" else "")
+
+
+_NOT_FOR_ROOT = "the child becomes root in all its user ids (a setuid-root program)"
+_LIFELINE_ALONE = (
+    _NOT_FOR_ROOT,
+    "the child is the init of a pid namespace",
+    "the parent closes all its fds while it lives (daemonises)",
+)
+_PDEATHSIG_ALONE = (
+    "the child changes its effective uid or gid, or executes a setuid program or one with capabilities",
+    "the parent drops to another uid",
+)
+_OWN_DESCRIPTION = ("the child closes all its fds",)
+
+
+def started_child(*, pdeathsig: bool) -> Guard:
+    """Of a child that this process has armed, on a description that this process keeps."""
+    if pdeathsig:
+        return Guard(("lifeline", "pdeathsig"), defeated_by=(_NOT_FOR_ROOT,))
+    return Guard(("lifeline",), defeated_by=_LIFELINE_ALONE)
+
+
+def current_guard() -> Guard | None:
+    """Of this process itself, as the kernel has it; None if nothing is armed."""
+    origin = _native.origin()
+    pdeathsig = _native.pdeathsig()
+    if origin.armed >= 0:
+        if origin.held_by_parent:
+            return started_child(pdeathsig=pdeathsig == origin.armed_signal)
+        layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
+        return Guard(layers, signal=origin.armed_signal, defeated_by=_OWN_DESCRIPTION + _LIFELINE_ALONE)
+    if not pdeathsig:
+        return None
+    by_main_thread = origin.by_main_thread and origin.parent == os.getppid()
+    return Guard(
+        ("pdeathsig",),
+        scope="process" if by_main_thread else "thread",
+        signal=pdeathsig,
+        defeated_by=_PDEATHSIG_ALONE,
+    )

@@ -1,0 +1,154 @@
+"""One child process: its identity (a pidfd), its lifeline, its end.
+
+A pid can belong to somebody else by the time it is used; a pidfd (Linux 5.3) can't. So waiting is
+``poll(pidfd)`` and then ``waitid(P_PIDFD)``, signals go by ``pidfd_send_signal``, and no pid is used for
+either. The kernel lets only one caller reap a child; everything that ends in a reap or in a close therefore
+holds `Child._lock`, and what blocks (the poll) does not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import threading
+import time
+import warnings
+
+from . import _native
+from ._errors import StatusLostWarning
+
+#: What the standard library's fork server reports for a child whose status was lost.
+STATUS_LOST = 255
+# A child that a debugger traces is dead for poll() a moment before its parent may reap it.
+_RETRY = 0.001  # seconds
+
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """Waits up to ``timeout`` seconds (None: for ever) for ``fd`` to be readable or hung up."""
+    poller = select.poll()  # not select(): fds above 1023 are normal here
+    poller.register(fd, select.POLLIN)
+    # Rounded up: not a busy loop for the last fraction of a millisecond. poll(2) takes an int.
+    milliseconds = None if timeout is None else min(math.ceil(max(timeout, 0) * 1000), 2**31 - 1)
+    return bool(poller.poll(milliseconds))
+
+
+class Child:
+    """A child that this process started, or had a fork server start.
+
+    Owns ``pidfd`` and ``lifeline``. The lifeline is given back when the child has been reaped, never
+    earlier, whatever happens to this object's users; the pidfd by `close`.
+    """
+
+    def __init__(self, pid: int, pidfd: int, lifeline: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.lifeline = lifeline
+        self.returncode: int | None = None
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closed = False
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a copy in a forked child, which has no say over its siblings."""
+        return self._owner != os.getpid()
+
+    def poll(self) -> int | None:
+        """The exit code (minus the signal) if the child has ended, else None. Does not block."""
+        if self.returncode is None and not self.inherited:
+            with self._lock:
+                if self.returncode is None and not self._closed:
+                    self._ended(self._reap())
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Waits up to ``timeout`` seconds (None: for ever) for the child's end. As `poll` otherwise."""
+        if self.returncode is not None or self.inherited:
+            return self.returncode
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            if self._closed:
+                return self.returncode
+            self._users += 1
+        try:
+            while True:
+                left = None if deadline is None else deadline - time.monotonic()
+                if not wait_readable(self.pidfd, left):
+                    return self.returncode
+                if self.poll() is not None or (left is not None and left <= 0):
+                    return self.returncode
+                time.sleep(_RETRY)
+        finally:
+            self.release()
+
+    def hold(self) -> None:
+        """Keeps `close` from giving the number of the pidfd away while somebody polls it."""
+        with self._lock:
+            self._users += 1
+
+    def release(self) -> None:
+        with self._lock:
+            self._users -= 1
+            self._close_unused()
+
+    def send_signal(self, signal: int) -> None:
+        """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2)."""
+        with self._lock:
+            if self.returncode is None and not self._closed:
+                try:
+                    _native.pidfd_send_signal(self.pidfd, signal)
+                except ProcessLookupError:
+                    pass  # dead, and reaped by somebody else
+
+    def close(self) -> None:
+        """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
+        with self._lock:
+            self._closed = True
+            self._close_unused()
+
+    def __del__(self) -> None:
+        # The registry holds a child until it has been reaped, so this one has: or the interpreter ends, and
+        # then the lifeline must stay as it is.
+        if self.pidfd >= 0 and not self.inherited:
+            os.close(self.pidfd)
+
+    def _close_unused(self) -> None:
+        if self._closed and not self._users and self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def _reap(self) -> int | None:
+        try:
+            return _native.pidfd_reap(self.pidfd)
+        except ChildProcessError:
+            return self._status_after_reap()
+
+    def _status_after_reap(self) -> int | None:
+        """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
+        status = _native.pidfd_reaped_status(self.pidfd)
+        return self._status_lost() if status is None else status
+
+    def _status_lost(self) -> int:
+        warnings.warn(
+            f"the exit status of process {self.pid} was taken by somebody else (SIGCHLD is ignored, or a stray "
+            f"waitpid) and this kernel doesn't keep it (Linux 6.15 does): reporting {STATUS_LOST}",
+            StatusLostWarning,
+            stacklevel=2,
+        )
+        return STATUS_LOST
+
+    def _ended(self, returncode: int | None) -> None:
+        if returncode is None:
+            return
+        self.returncode = returncode
+        lifeline, self.lifeline = self.lifeline, -1
+        if lifeline >= 0:
+            _native.lifeline_close(lifeline)
+
+    def abort(self) -> None:
+        """Ends a child whose start failed half-way, and everything that it held."""
+        self.send_signal(9)
+        self.wait()
+        self.close()

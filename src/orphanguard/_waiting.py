@@ -1,0 +1,175 @@
+"""Who has finished, among thousands, without asking each: one epoll over the pidfds of this process's children.
+
+The standard library polls every live child at each start and every sentinel at each wait: O(all). An epoll
+tells only of those that changed: O(finished). A child is added once, when it starts, and taken out when its
+end has been seen by anybody.
+
+Several threads may wait at once, each for children of its own. One of them sleeps in the epoll for all; when
+it wakes, it tells the others, and when it leaves, another takes its place. While somebody sleeps, nobody else
+takes a child out of the epoll: the sleeper would never hear of it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+import weakref
+from collections.abc import Collection, Iterable, Set
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from ._pidfd import Child
+
+
+class Handle(Protocol):
+    """What users hold: a process object."""
+
+    def _started_child(self) -> Child:
+        """Its `Child`; ValueError if it was not started, is closed, or is another process's."""
+        ...
+
+    def _seen_finished(self) -> None: ...
+
+
+T = TypeVar("T", bound=Handle)
+
+
+class Registry:
+    """The children of this process that nobody has seen finished, and the handles of those that have."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._epoll: select.epoll | None = None  # made with the first child
+        self._live: dict[int, tuple[Child, weakref.ref[Handle]]] = {}
+        self._finished: weakref.WeakSet[Handle] = weakref.WeakSet()
+        self._sleeping = False
+
+    def add(self, child: Child, handle: Handle) -> None:
+        """Starts watching. Raises OSError (EMFILE, ENOSPC, ENOMEM) and watches nothing then."""
+        with self._changed:
+            if self._epoll is None:
+                self._epoll = select.epoll()
+            self._epoll.register(child.pidfd, select.EPOLLIN)
+            child.hold()
+            self._live[child.pidfd] = (child, weakref.ref(handle))
+
+    def ended(self, child: Child) -> None:
+        """Somebody has seen the end of ``child``."""
+        with self._changed:
+            if not self._sleeping:  # else the sleeper is just being told
+                self._take(child.pidfd)
+
+    def forget(self, handle: Handle) -> None:
+        """The handle was closed."""
+        with self._changed:
+            self._finished.discard(handle)
+
+    def sweep(self) -> None:
+        """Reaps whoever has ended. O(ended)."""
+        with self._changed:
+            if not self._sleeping:
+                self._collect(0)
+
+    def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            if not self._sleeping:
+                self._collect(0)
+            # What could make us sleep for ever is only looked at when we are about to.
+            done = self._finished_among(handles) or self._checked(handles)
+            while not done:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                if self._sleeping:
+                    self._changed.wait(left)
+                else:
+                    self._collect(left)
+                done = self._finished_among(handles)
+            return done
+
+    def _collect(self, timeout: float | None) -> None:
+        """Takes out those that have ended; sleeps up to ``timeout`` seconds, without the lock, for the first."""
+        if self._epoll is None:
+            return
+        if timeout == 0:
+            events = self._epoll.poll(0)
+        else:
+            self._sleeping = True
+            self._changed.release()
+            try:
+                events = self._epoll.poll(timeout)
+            finally:
+                self._changed.acquire()
+                self._sleeping = False
+                self._changed.notify_all()
+        for pidfd, _ in events:
+            # None from poll(): traced, dead but not reapable yet. It stays, and epoll tells again.
+            if self._live[pidfd][0].poll() is not None:
+                self._take(pidfd)
+
+    def _take(self, pidfd: int) -> None:
+        entry = self._live.pop(pidfd, None)
+        if entry is None or self._epoll is None:
+            return
+        child, reference = entry
+        # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
+        self._epoll.unregister(pidfd)
+        child.release()
+        handle = reference()
+        if handle is not None:
+            self._finished.add(handle)
+            handle._seen_finished()
+
+    def _finished_among(self, handles: Collection[T]) -> list[T]:
+        finished = self._finished
+        if len(finished) > (len(handles) if isinstance(handles, (Set, dict)) else 8):
+            return [handle for handle in handles if handle in finished]
+        return [handle for handle in finished if handle in handles]  # type: ignore[misc]
+
+    @staticmethod
+    def _checked(handles: Iterable[T]) -> list[T]:
+        """Those whose end another thread has seen but not told yet. Raises for what can't be waited for."""
+        return [handle for handle in handles if handle._started_child().poll() is not None]
+
+    def close_inherited(self) -> None:
+        if self._epoll is not None:
+            self._epoll.close()
+
+
+registry = Registry()
+
+
+def _renew_after_fork() -> None:
+    global registry
+    registry.close_inherited()  # here, while its number is certainly still ours
+    registry = Registry()
+
+
+os.register_at_fork(after_in_child=_renew_after_fork)
+
+
+def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
+    """Waits until at least one of ``processes`` has finished, and returns those that have.
+
+    ``processes``: started `orphanguard.Process` objects of this process. Give a set where there are
+    thousands: the cost is that of those that have finished, not of those that are waited for.
+    ``timeout``: seconds; None waits for ever, 0 only looks. Returns an empty list when it is over, and
+    for no processes at all.
+
+    The returned processes have been reaped: ``exitcode`` is set and ``join()`` does not block.
+
+    Raises ValueError for a process that was not started, is closed, or belongs to another process, and
+    TypeError for what is no orphanguard process, when it would have to wait for one. Safe from several
+    threads at once. ``multiprocessing.connection.wait`` works on the ``sentinel`` of each as well.
+    """
+    handles = processes if isinstance(processes, Collection) else list(processes)
+    if not handles:
+        return []
+    for handle in handles:
+        if not hasattr(handle, "_started_child"):
+            raise TypeError(f"can't wait for {handle!r}: not an orphanguard process")
+        break
+    return registry.wait(handles, timeout)

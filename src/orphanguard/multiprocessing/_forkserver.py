@@ -1,0 +1,159 @@
+"""The forkserver start method: the child is the server's, but it lives and dies with the process that asked.
+
+The server forks the child, so nothing of PDEATHSIG applies. The description of the lifeline travels through
+the server as one more fd, and the child arms itself on it before anything of the user's is imported. The
+parent calls the child started when it has heard so from the child itself: that proves as well that the pid
+which the server told, and the pidfd opened by it, are this child's.
+
+The server is a guarded child of the process that started it. Its death is nobody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from multiprocessing import context, popen_forkserver
+from typing import TYPE_CHECKING, Any
+
+from .. import _native
+from .._errors import guard_error
+from .._guard import started_child
+from .._pidfd import Child, wait_readable
+from . import _stdlib
+from ._arrival import ANSWER, Arming
+from ._process import GuardedPopen, GuardedProcess
+from ._spawn import spawnv
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+
+_SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead child's status many times over
+_RETRY = 0.001  # seconds
+
+
+class _ServerLifeline:
+    """The fork server's lifeline; given back when another server takes its place."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+        self._owner = 0
+
+    def start(self, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+        lifeline = _native.lifeline_open()
+        try:
+            pid, pidfd = spawnv(path, args, fds, lifeline)
+        except BaseException:
+            _native.lifeline_close(lifeline)
+            raise
+        os.close(pidfd)  # the standard library waits for the server by its pid
+        old = self._fd if self._owner == os.getpid() else -1
+        self._fd, self._owner = lifeline, os.getpid()
+        if old >= 0:
+            _native.lifeline_close(old)
+        return pid
+
+
+_server = _ServerLifeline()
+
+
+class ForkServerChild(Child):
+    """A child whose parent, in the kernel's sense, is the fork server: that one reaps it and tells the status."""
+
+    def __init__(self, pid: int, pidfd: int, lifeline: int, status: int) -> None:
+        super().__init__(pid, pidfd, lifeline)
+        self.status = status  #: read end of the pipe on which the server tells the exit code
+
+    def _status_after_reap(self) -> int | None:
+        if not wait_readable(self.pidfd, 0):
+            return None  # it runs
+        known = _native.pidfd_reaped_status(self.pidfd)
+        if known is not None:
+            return known
+        if not wait_readable(self.status, _SERVER_TELLS):
+            return None  # the server is stopped; it will tell when it runs
+        try:
+            return _stdlib.read_signed(self.status)
+        except EOFError:
+            pass
+        # The server is gone. Whoever adopted the child reaps it, and then this kernel may know.
+        deadline = time.monotonic() + _SERVER_TELLS
+        while (known := _native.pidfd_reaped_status(self.pidfd)) is None and time.monotonic() < deadline:
+            time.sleep(_RETRY)
+        return self._status_lost() if known is None else known
+
+    def _ended(self, returncode: int | None) -> None:
+        super()._ended(returncode)
+        if returncode is not None and self.status >= 0:
+            os.close(self.status)
+            self.status = -1
+
+
+class Popen(GuardedPopen, popen_forkserver.Popen):
+    method = "forkserver"
+
+    def _launch(self, process_obj: BaseProcess) -> None:
+        lifeline = answer_r = answer_w = status = data_w = pidfd = -1
+        sent = False
+        try:
+            lifeline = _native.lifeline_open()
+            answer_r, answer_w = os.pipe()
+            data = _stdlib.dump_for_forkserver(
+                self,
+                process_obj,
+                lambda: Arming("arrive_forked", self.duplicate_for_child(lifeline), self.duplicate_for_child(answer_w)),
+            )
+            _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
+            status, data_w = _stdlib.forkserver_connect(self._fds)
+            os.close(answer_w)
+            answer_w = -1
+            self.pid = _stdlib.read_signed(status)
+            pidfd = _native.pidfd_open(self.pid)
+            with open(data_w, "wb", closefd=False) as file:
+                file.write(data)
+            sent = True
+            self._await_answer(answer_r, status, pidfd)
+            child = ForkServerChild(self.pid, pidfd, lifeline, status)
+            lifeline = pidfd = status = -1
+        except BaseException:
+            # Without its data the child ends by itself: it waits for nothing else. With it, interrupted:
+            if sent and pidfd >= 0:
+                with contextlib.suppress(OSError):
+                    self._await_answer(answer_r, status, pidfd)
+                    _native.pidfd_send_signal(pidfd, signal.SIGKILL)
+            raise
+        finally:
+            for fd in (answer_r, answer_w, status, data_w, pidfd):
+                if fd >= 0:
+                    os.close(fd)
+            if lifeline >= 0:
+                _native.lifeline_close(lifeline)
+        self.finalizer = None
+        self.guard = started_child(pdeathsig=False)
+        self.adopt(child, process_obj)
+
+    def _await_answer(self, answer: int, status: int, pidfd: int) -> None:
+        poller = select.poll()
+        for fd in (answer, status, pidfd):
+            poller.register(fd, select.POLLIN)
+        ready = dict(poller.poll())
+        reply = os.read(answer, ANSWER.size) if answer in ready else b""
+        if len(reply) < ANSWER.size:
+            raise ChildProcessError(f"the fork server's child {self.pid} ended before it was armed")
+        pid, code = ANSWER.unpack(reply)
+        if code:
+            raise guard_error(code, "arming of the fork server's child")
+        if pid != self.pid:
+            raise ChildProcessError(f"the fork server's child calls itself {pid}, the server {self.pid}")
+
+
+class ForkServerProcess(GuardedProcess, context.ForkServerProcess):
+    """`multiprocessing.context.ForkServerProcess` whose child dies with this process, and not before."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (the standard library's name)
+        return Popen(process_obj)

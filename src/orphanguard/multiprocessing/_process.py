@@ -1,0 +1,127 @@
+"""What the three start methods share: a guarded process, and its started child."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .. import _native, _waiting
+from .._guard import Guard, current_guard
+from . import _stdlib
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from .._pidfd import Child
+
+    _ProcessBase = BaseProcess
+else:
+    _ProcessBase = object
+
+
+class GuardedPopen:
+    """Takes the place of ``multiprocessing.popen_fork.Popen``'s waiting and signalling.
+
+    A subclass launches the child: it sets ``child`` and ``guard``, or raises and leaves nothing behind.
+    """
+
+    child: Child
+    guard: Guard
+    finalizer: Any
+    _fds: list[int]
+
+    def adopt(self, child: Child, process_obj: Any) -> None:
+        """The last step of a launch: from here on the child is waited for. Aborts it if that fails."""
+        try:
+            _waiting.registry.add(child, process_obj)
+        except BaseException:
+            child.abort()
+            raise
+        self.child = child
+        self.sentinel = child.pidfd
+        self.pid = child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.child.returncode
+
+    @returncode.setter
+    def returncode(self, value: None) -> None:
+        """The standard library's constructor sets None before the launch."""
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        return self.wait(0) if flag == os.WNOHANG else self.wait()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        ended_before = self.child.returncode is not None
+        returncode = self.child.poll() if timeout is not None and timeout <= 0 else self.child.wait(timeout)
+        if returncode is not None and not ended_before:
+            _waiting.registry.ended(self.child)
+        return returncode
+
+    def _send_signal(self, sig: int) -> None:
+        if self.child.inherited:
+            raise AssertionError("can only signal a child process")
+        self.child.send_signal(sig)
+
+    def close(self) -> None:
+        self.child.close()
+
+
+class GuardedProcess(_ProcessBase):
+    """Mixed into the standard library's process classes: started armed, waited for by pidfd."""
+
+    _popen: GuardedPopen | None
+
+    def start(self) -> None:
+        """Starts the child. When this returns, the kernel will end it with this process.
+
+        Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
+        out. A failed start leaves nothing behind.
+        """
+        _stdlib.start(self, _waiting.registry.sweep)
+
+    @property
+    def guard(self) -> Guard | None:
+        """What is armed in the child; None before ``start()``. In the child itself: what is armed there."""
+        if _stdlib.is_current(self):
+            return current_guard()
+        self._check_closed()
+        return None if self._popen is None else self._popen.guard
+
+    def close(self) -> None:
+        super().close()
+        _waiting.registry.forget(self)
+
+    def _started_child(self) -> Child:
+        self._check_closed()
+        if self._parent_pid != os.getpid():
+            raise ValueError(f"can only wait for a child process, not {self!r}")
+        if self._popen is None:
+            raise ValueError(f"process not started: {self!r}")
+        return self._popen.child
+
+    def _seen_finished(self) -> None:
+        _stdlib.discard_child(self)
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        if self._closed or self._popen is None or self._popen.child.inherited:
+            return text
+        return text[:-1] + " guarded>" if " started" in text else text
+
+    if TYPE_CHECKING:
+        _closed: bool
+        _parent_pid: int
+
+        def _check_closed(self) -> None: ...
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
+        pipe that siblings hold open, and would cost the parent another fd."""
+        armed = _native.origin().armed
+        if armed >= 0 and parent_sentinel is not None:
+            os.close(parent_sentinel)
+            parent_sentinel = armed
+        code: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]
+        return code

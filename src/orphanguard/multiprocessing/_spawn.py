@@ -1,0 +1,63 @@
+"""The spawn start method: the shim's clone() arms the child before it executes the new interpreter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from multiprocessing import context, popen_spawn_posix
+from typing import TYPE_CHECKING, Any
+
+from .. import _native
+from .._guard import started_child
+from .._pidfd import Child
+from . import _stdlib
+from ._arrival import Arming
+from ._process import GuardedPopen, GuardedProcess
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+
+def spawnv(path: Any, args: Sequence[Any], fds: Iterable[int], lifeline: int) -> tuple[int, int]:
+    """``util.spawnv_passfds`` with an armed child. Returns (pid, pidfd)."""
+    _native.rehearse(pdeathsig=_native.is_main_thread())
+    return _native.spawn(os.fsencode(path), [os.fsencode(arg) for arg in args], fds, lifeline)
+
+
+class Popen(GuardedPopen, popen_spawn_posix.Popen):
+    method = "spawn"
+
+    def _launch(self, process_obj: BaseProcess) -> None:
+        main_thread = _native.is_main_thread()
+        lifeline = _native.lifeline_open()
+        child: Child | None = None
+
+        def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+            nonlocal child
+            child = Child(*spawnv(path, args, fds, lifeline), lifeline)
+            return child.pid
+
+        try:
+            _stdlib.launch_spawn(
+                self, process_obj, start, lambda: Arming("arrive_spawned", self.duplicate_for_child(lifeline))
+            )
+            assert child is not None
+        except BaseException:
+            if child is None:
+                _native.lifeline_close(lifeline)
+            else:
+                child.abort()
+            raise
+        finally:
+            if self.finalizer is not None:
+                self.finalizer()
+        self.guard = started_child(pdeathsig=main_thread)
+        self.adopt(child, process_obj)
+
+
+class SpawnProcess(GuardedProcess, context.SpawnProcess):
+    """`multiprocessing.context.SpawnProcess` whose child dies with this process, and not before."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (the standard library's name)
+        return Popen(process_obj)

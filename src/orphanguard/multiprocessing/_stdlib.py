@@ -1,0 +1,187 @@
+"""The one place that leans on private parts of ``multiprocessing``: CPython 3.10 to 3.15.
+
+The standard library's own functions are run, each with a few of the global names that it looks up replaced
+for this one call. So its behaviour, messages and version differences stay its own, and nothing of the
+module is patched: plain ``multiprocessing`` in the same interpreter is untouched.
+
+What is relied on, and checked by tests/test_stdlib_drift.py:
+
+- ``BaseProcess.start`` looks up ``_cleanup`` (replaced: O(ended) instead of O(all children)).
+- ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice: the sentinel pipe, then the data
+  pipe whose read end goes to ``_bootstrap(parent_sentinel=...)``.
+- ``popen_spawn_posix.Popen._launch`` calls ``spawn.get_preparation_data`` and ``util.spawnv_passfds``.
+- ``ForkServer.ensure_running`` calls ``util.spawnv_passfds``; ``connect_to_new_process`` calls ``os.pipe`` twice.
+- ``spawn.prepare`` ignores keys that it does not know; the preparation data is unpickled before it runs.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import context as _context
+from multiprocessing import forkserver, process, spawn, util
+from multiprocessing import popen_fork as _popen_fork
+from multiprocessing import popen_spawn_posix as _popen_spawn_posix
+from types import FunctionType
+from typing import Any, cast
+
+# The stubs of typeshed leave out what this file is about.
+context: Any = _context
+popen_fork: Any = _popen_fork
+popen_spawn_posix: Any = _popen_spawn_posix
+
+SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
+
+#: What each borrowed function must look up, for `replaced` and for the drift test.
+SEAMS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (process.BaseProcess.start, ("_cleanup",)),
+    (popen_fork.Popen._launch, ("os", "pipe", "fork")),
+    (popen_spawn_posix.Popen._launch, ("spawn", "get_preparation_data", "util", "spawnv_passfds")),
+    (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
+    (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
+)
+
+
+def replaced(function: Any, **names: object) -> Callable[..., Any]:
+    """``function`` with some of the globals that it looks up replaced. The original is not touched."""
+    missing = [name for name in names if name not in function.__code__.co_names]
+    if missing:
+        raise RuntimeError(
+            f"this Python's {function.__qualname__} no longer looks up {', '.join(missing)}: "
+            "orphanguard does not know how to guard its children; please report it"
+        )
+    copy = FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},  # a snapshot: made anew for each call
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+class Overlay:
+    """A module with some of its functions replaced."""
+
+    def __init__(self, module: object, **names: object) -> None:
+        self._module = module
+        self.__dict__.update(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+class Pipes:
+    """``os`` for one launch: remembers the pipes that it makes, so that a failed launch leaves none.
+
+    (The standard library leaves them open if the second pipe or the fork fails.)
+    """
+
+    def __init__(self, **names: object) -> None:
+        self.made: list[tuple[int, int]] = []
+        self._open: set[int] = set()
+        self.os = Overlay(os, pipe=self._pipe, close=self._close, **names)
+
+    def _pipe(self) -> tuple[int, int]:
+        ends = os.pipe()
+        self.made.append(ends)
+        self._open.update(ends)
+        return ends
+
+    def _close(self, fd: int) -> None:
+        self._open.discard(fd)
+        os.close(fd)
+
+    def close_all(self) -> None:
+        while self._open:
+            os.close(self._open.pop())
+
+
+def start(process_obj: process.BaseProcess, cleanup: Callable[[], None]) -> None:
+    replaced(process.BaseProcess.start, _cleanup=cleanup)(process_obj)
+
+
+def discard_child(process_obj: process.BaseProcess) -> None:
+    """The process has been seen finished: `active_children` and the interpreter's exit need not ask it."""
+    cast(Any, process)._children.discard(process_obj)
+
+
+def is_current(process_obj: object) -> bool:
+    return process_obj is process.current_process()
+
+
+def launch_fork(popen: Any, process_obj: process.BaseProcess, fork: Callable[[int], int]) -> int:
+    """Launches by ``fork(read end)``, of the data pipe that a forked child has no use for; returns its write end.
+
+    The caller owns ``popen.finalizer``, which closes that write end and the standard library's sentinel.
+    """
+    pipes: Pipes = Pipes(fork=lambda: fork(pipes.made[1][0]))
+    try:
+        replaced(popen_fork.Popen._launch, os=pipes.os)(popen, process_obj)
+    except BaseException:
+        pipes.close_all()
+        raise
+    return pipes.made[1][1]
+
+
+def launch_spawn(
+    popen: Any, process_obj: process.BaseProcess, spawnv: SpawnvPassfds, extra: Callable[[], object]
+) -> None:
+    """Launches by ``spawnv(path, args, fds)``; ``extra()`` joins the preparation data, which is unpickled first."""
+
+    def preparation_data(name: str) -> dict[str, object]:
+        return {"orphanguard": extra(), **spawn.get_preparation_data(name)}
+
+    replaced(
+        popen_spawn_posix.Popen._launch,
+        spawn=Overlay(spawn, get_preparation_data=preparation_data),
+        util=Overlay(util, spawnv_passfds=spawnv),
+    )(popen, process_obj)
+
+
+def dump_for_forkserver(popen: Any, process_obj: process.BaseProcess, extra: Callable[[], object]) -> bytes:
+    """What a fork server's child reads from its data pipe; ``extra()`` is unpickled first of all."""
+    buffer = io.BytesIO()
+    context.set_spawning_popen(popen)
+    try:
+        data = spawn.get_preparation_data(process_obj.name)
+        context.reduction.dump({"orphanguard": extra(), **data}, buffer)
+        context.reduction.dump(process_obj, buffer)
+    finally:
+        context.set_spawning_popen(None)
+    return buffer.getvalue()
+
+
+def forkserver_inherited_fd(index: int) -> int:
+    """In a fork server's child: the fd that its parent sent as number ``index``."""
+    fds = forkserver.get_inherited_fds()
+    assert fds is not None
+    return fds[index]
+
+
+def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
+    """Starts the fork server by ``spawnv``, with ``preload`` imported in it, unless it runs already."""
+    server = cast(Any, forkserver)._forkserver
+    if preload not in server._preload_modules:
+        server._preload_modules = [*server._preload_modules, preload]
+    replaced(forkserver.ForkServer.ensure_running, util=Overlay(util, spawnv_passfds=spawnv))(server)
+
+
+def forkserver_connect(fds: list[int]) -> tuple[int, int]:
+    """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
+    pipes = Pipes()
+    try:
+        result = replaced(forkserver.ForkServer.connect_to_new_process, os=pipes.os)(
+            cast(Any, forkserver)._forkserver, fds
+        )
+    except BaseException:
+        pipes.close_all()
+        raise
+    return cast("tuple[int, int]", result)
+
+
+def read_signed(fd: int) -> int:
+    """A number that the fork server wrote: the child's pid, later its exit code. EOFError if the server is gone."""
+    return cast(int, cast(Any, forkserver).read_signed(fd))
