@@ -8,6 +8,7 @@ holds `Child._lock`, and what blocks (the poll) does not.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -97,10 +98,8 @@ class Child:
         """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2)."""
         with self._lock:
             if self.returncode is None and not self._closed:
-                try:
+                with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
                     _native.pidfd_send_signal(self.pidfd, signal)
-                except ProcessLookupError:
-                    pass  # dead, and reaped by somebody else
 
     def close(self) -> None:
         """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""

@@ -7,6 +7,7 @@ pidfd_open), and none that a failed ``start()`` would have to take back.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from multiprocessing import context, popen_fork
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,8 @@ def _wait_at(gate: int) -> None:
 
 def _reap_unidentified(pid: int) -> None:
     """The one wait by pid: there is no pidfd, which is why the start failed."""
-    try:
+    with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored
         os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass  # SIGCHLD is ignored
 
 
 class ForkProcess(GuardedProcess, context.ForkProcess):

@@ -1,0 +1,38 @@
+# make demo   what happens to children when their parent is killed, strategy by strategy
+# make test   the test suite
+# Both set up all that they need in .venv (see tools/setup-venv.sh).
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
+
+.PHONY: demo test lint dist stress bench clean
+
+$(VENV)/.ready: $(SETUP_FROM)
+	@tools/setup-venv.sh $(VENV) $(PYTHON)
+
+demo: $(VENV)/.ready
+	@$(RUN) -m demo
+
+test: $(VENV)/.ready
+	@$(RUN) -m pytest $(ARGS)
+
+# Strict warnings are errors here, never on a user's machine.
+CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2
+
+lint: $(VENV)/.ready
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@for source in csrc/*.c; do $(CC) $(CHECK_C) $$source || exit 1; done
+	@echo lint: clean
+
+dist: $(VENV)/.ready
+	@rm -rf dist build
+	@$(RUN) -m build --quiet --outdir dist .
+	@ls dist
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info src/orphanguard/*.so .mypy_cache .pytest_cache .ruff_cache
