@@ -1,0 +1,80 @@
+"""The safety net: a test that leaves a process, fd or thread behind fails, whatever it asserted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def _children() -> set[int]:
+    path = f"/proc/{os.getpid()}/task"
+    found: set[int] = set()
+    for task in os.listdir(path):
+        try:
+            found.update(map(int, Path(path, task, "children").read_text().split()))
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def _fds() -> dict[int, str]:
+    result = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            result[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass
+    return result
+
+
+def _settle() -> None:
+    """What the process makes once and keeps: not a leak of the test that happens to come first."""
+    from orphanguard import _native, _waiting
+
+    _native.lifeline_close(_native.lifeline_open())
+    if _waiting.registry._epoll is None:
+        import select
+
+        _waiting.registry._epoll = select.epoll()
+    resource_tracker.ensure_running()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    _settle()
+    before = (_children(), _fds(), set(threading.enumerate()))
+    yield
+    deadline = time.monotonic() + 5
+    while True:
+        gc.collect()
+        children = _children() - before[0]
+        fds = {fd: what for fd, what in _fds().items() if before[1].get(fd) != what}
+        threads = set(threading.enumerate()) - before[2]
+        if not (children or fds or threads) or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    if request.node.get_closest_marker("starts_fork_server"):
+        # The server, its socket's alive pipe and its lifeline stay, as they do in the standard library.
+        return
+    assert not children, f"left alive or unreaped: {children}"
+    assert not fds, f"left open: {fds}"
+    assert not threads, f"left running: {threads}"
+
+
+@pytest.fixture
+def needs_root_for():
+    def check(needed: bool, why: str) -> None:
+        if needed and os.geteuid() != 0:
+            pytest.skip(why)
+
+    return check

@@ -1,0 +1,149 @@
+"""Witnesses: start a parent for real, kill it for real, and see by pidfd who is left.
+
+A pidfd becomes readable when its process is dead, a zombie included (PID 1 may reap late). Nothing here
+trusts a pid after it has been turned into a pidfd, and nothing kills but by pidfd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ACTORS = Path(__file__).parent / "actors"
+METHODS = ("fork", "spawn", "forkserver")
+THREADS = ("main", "ended", "running")
+
+#: Seconds in which what shall die must be dead. Never waited out unless a test fails.
+DEATH = 20.0
+#: Seconds for which what shall live is watched. An orphan or a survivor has had every chance by then: the
+#: kernel signals as the parent is torn down, and a start takes some milliseconds.
+LIFE = 0.4
+
+
+class Watched:
+    """Processes under observation, by pidfd."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self.fds = {pid: os.pidfd_open(pid) for pid in pids}
+
+    def alive(self, within: float) -> list[int]:
+        """The pids that are still alive after ``within`` seconds; returns at once when none is."""
+        poller = select.poll()
+        waiting = dict(self.fds)
+        for fd in waiting.values():
+            poller.register(fd, select.POLLIN)
+        deadline = time.monotonic() + within
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            ready = {fd for fd, _ in poller.poll(left * 1000)}
+            for pid, fd in list(waiting.items()):
+                if fd in ready:
+                    poller.unregister(fd)
+                    del waiting[pid]
+        return sorted(waiting)
+
+    def kill(self) -> None:
+        for fd in self.fds.values():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+
+    def close(self) -> None:
+        self.kill()
+        for fd in self.fds.values():
+            os.close(fd)
+        self.fds.clear()
+
+
+class Parent:
+    """An actor of tests/actors, running. It obeys Python statements, one a line, on its stdin."""
+
+    def __init__(self, *args: str, wrapper: tuple[str, ...] = (), python: str = sys.executable, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            [*wrapper, python, *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        self.watched: list[Watched] = []
+
+    def read(self) -> Any:
+        """The next JSON line that the actor prints."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(f"the actor ended without an answer, status {self.process.wait()}")
+        return json.loads(line)
+
+    def tell(self, statement: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(statement + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, statement: str) -> Any:
+        self.tell(statement)
+        return self.read()
+
+    def watch(self, pids: Iterable[int]) -> Watched:
+        watched = Watched(pids)
+        self.watched.append(watched)
+        return watched
+
+    def kill(self, sig: int = signal.SIGKILL) -> None:
+        self.process.send_signal(sig)
+
+    def ended(self) -> int:
+        return self.process.wait(timeout=DEATH)
+
+    def close(self) -> None:
+        for watched in self.watched:
+            watched.close()
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def parent(actor: str, *args: str, **options: Any) -> Iterator[Parent]:
+    """Runs tests/actors/ACTOR.py with ``args``; ends it and all that it was seen to have started."""
+    running = Parent(str(ACTORS / f"{actor}.py"), *args, **options)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@contextlib.contextmanager
+def family(
+    method: str,
+    thread: str = "main",
+    *,
+    guarded: bool = True,
+    count: int = 2,
+    child: str = "idle",
+    extra: tuple[str, ...] = (),
+    **options: Any,
+) -> Iterator[tuple[Parent, Watched]]:
+    """A parent with ``count`` children that have said that they are up."""
+    with parent(
+        "family",
+        method,
+        thread,
+        "guarded" if guarded else "plain",
+        str(count),
+        child,
+        *extra,
+        **options,
+    ) as running:
+        yield running, running.watch(running.read()["children"])
