@@ -55,8 +55,9 @@ class Watched:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
 
-    def close(self) -> None:
-        self.kill()
+    def close(self, kill: bool = True) -> None:
+        if kill:
+            self.kill()
         for fd in self.fds.values():
             os.close(fd)
         self.fds.clear()
@@ -147,3 +148,65 @@ def family(
         **options,
     ) as running:
         yield running, running.watch(running.read()["children"])
+
+
+class Token:
+    """Marks a process and all that descend from it, by an environment variable, to find those whose pids nobody
+    told. The resource tracker is not counted: it must outlive its parent, to clean up after it."""
+
+    NAME = "ORPHANGUARD_TEST_TOKEN"
+
+    def __init__(self) -> None:
+        self.value = f"{os.getpid()}-{time.monotonic_ns()}"
+        self.environment = {**os.environ, self.NAME: self.value}
+
+    def holders(self) -> list[int]:
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == os.getpid():
+                continue
+            try:
+                environment = Path("/proc", entry, "environ").read_bytes()
+                command = Path("/proc", entry, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"{self.NAME}={self.value}".encode() in environment.split(b"\0") and b"resource_tracker" not in command:
+                found.append(int(entry))
+        return found
+
+    def survivors(self, within: float) -> list[int]:
+        deadline = time.monotonic() + within
+        while (found := self.holders()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    def clean_up(self) -> None:
+        for pid in self.holders():
+            with contextlib.suppress(ProcessLookupError):
+                fd = os.pidfd_open(pid)
+                try:
+                    if pid in self.holders():  # still that process: the pidfd is its own
+                        signal.pidfd_send_signal(fd, signal.SIGKILL)
+                finally:
+                    os.close(fd)
+
+
+def children_of(pid: int, having: str = "", without: str = "\0\0") -> list[int]:
+    """Its children, whichever thread has started them, by what is in their command lines."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.extend(map(int, (task / "children").read_text().split()))
+    commands = {child: Path(f"/proc/{child}/cmdline").read_text() for child in found}
+    return [child for child, command in commands.items() if having in command and without not in command]
+
+
+def wait_for(what: Any, within: float = DEATH) -> Any:
+    """The first true value of ``what()``."""
+    deadline = time.monotonic() + within
+    while not (value := what()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not happen within {within} s: {what}")
+        time.sleep(0.002)
+    return value

@@ -11,6 +11,8 @@ takes a child out of the epoll: the sleeper would never hear of it.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import select
 import threading
@@ -51,7 +53,11 @@ class Registry:
         with self._changed:
             if self._epoll is None:
                 self._epoll = select.epoll()
-            self._epoll.register(child.pidfd, select.EPOLLIN)
+            try:
+                self._epoll.register(child.pidfd, select.EPOLLIN)
+            except OSError as error:
+                self._replace_epoll(error)
+                self._epoll.register(child.pidfd, select.EPOLLIN)
             child.hold()
             self._live[child.pidfd] = (child, weakref.ref(handle))
 
@@ -95,7 +101,11 @@ class Registry:
         if self._epoll is None:
             return
         if timeout == 0:
-            events = self._epoll.poll(0)
+            try:
+                events = self._epoll.poll(0)
+            except OSError as error:
+                self._replace_epoll(error)
+                return
         else:
             self._sleeping = True
             self._changed.release()
@@ -110,13 +120,24 @@ class Registry:
             if self._live[pidfd][0].poll() is not None:
                 self._take(pidfd)
 
+    def _replace_epoll(self, error: OSError) -> None:
+        """The program has closed all fds, as a daemon does, and ours with them."""
+        if error.errno not in (errno.EBADF, errno.EINVAL):
+            raise error
+        _lost.append(self._epoll)  # never closed: its number is somebody else's by now
+        self._epoll = select.epoll()
+        for pidfd in self._live:
+            with contextlib.suppress(OSError):
+                self._epoll.register(pidfd, select.EPOLLIN)
+
     def _take(self, pidfd: int) -> None:
         entry = self._live.pop(pidfd, None)
         if entry is None or self._epoll is None:
             return
         child, reference = entry
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
-        self._epoll.unregister(pidfd)
+        with contextlib.suppress(OSError):  # closed behind our back
+            self._epoll.unregister(pidfd)
         child.release()
         handle = reference()
         if handle is not None:
@@ -140,6 +161,7 @@ class Registry:
 
 
 registry = Registry()
+_lost: list[object] = []
 
 
 def _renew_after_fork() -> None:

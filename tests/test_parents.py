@@ -1,0 +1,149 @@
+"""What the parent may do to itself: drop privileges, exec, close its fds, fork by other means."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from witness import DEATH, LIFE, METHODS, family
+
+DROP = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
+
+
+@pytest.mark.parametrize("thread", ("main", "ended"))
+@pytest.mark.parametrize("method", METHODS)
+def test_parent_drops_its_uid(method: str, thread: str, needs_root_for) -> None:
+    """PDEATHSIG is checked against the dying parent's credentials; the lifeline against the child's own."""
+    needs_root_for(True, "only root can change its uid")
+    with family(method, thread) as (parent_, children):
+        assert parent_.ask(f"{DROP}; say(uid=os.getuid())") == {"uid": 65534}
+        assert len(children.alive(within=LIFE)) == 2
+        parent_.kill()
+        assert children.alive(within=DEATH) == []
+
+
+def test_starts_after_the_uid_was_dropped(needs_root_for) -> None:
+    """The pipe belongs to root, so a description of it can't be re-opened: then each child has a pipe of its own."""
+    needs_root_for(True, "only root can change its uid")
+    with family("fork") as (parent_, first):
+        later = parent_.ask(
+            f"{DROP}; more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(3)]; "
+            "[p.start() for p in more]; say(children=[queue.get() for _ in more])"
+        )
+        children = parent_.watch(later["children"])
+        parent_.ask("more[0].kill(); more[0].join(); say(done=True)")
+        assert len(children.alive(within=LIFE)) == 2
+        parent_.kill()
+        assert children.alive(within=DEATH) == []
+        assert first.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("thread", ("main", "ended"))
+@pytest.mark.parametrize("method", METHODS)
+def test_parent_executes_another_program(method: str, thread: str) -> None:
+    """The program that held the handles is gone, and so are its children: the lifeline closes on exec."""
+    with family(method, thread) as (parent_, children):
+        parent_.tell("os.execv('/bin/sleep', ['sleep', '1000'])")
+        assert children.alive(within=DEATH) == []
+        assert parent_.process.poll() is None
+
+
+def test_parent_executes_another_program_unguarded() -> None:
+    with family("fork", guarded=False) as (parent_, children):
+        parent_.tell("os.execv('/bin/sleep', ['sleep', '1000'])")
+        assert len(children.alive(within=LIFE)) == 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_parent_closes_all_its_fds(method: str) -> None:
+    """Documented, not wanted: the write end of the lifeline is gone, so the children die early."""
+    with family(method, "ended") as (parent_, children):
+        parent_.tell("os.closerange(3, 20000)")
+        assert children.alive(within=DEATH) == []
+        assert parent_.process.poll() is None
+
+
+def test_starts_after_all_fds_were_closed() -> None:
+    """A daemon closes everything and then starts its children: a new lifeline, and nobody else's fds touched."""
+    with family("fork", count=1) as (parent_, _):
+        answer = parent_.ask(
+            "[(p.kill(), p.join(), p.close()) for p in processes]; "
+            "os.closerange(3, 20000); mine = [os.open('/dev/null', os.O_RDONLY) for _ in range(1100)]; "
+            "queue = ctx.SimpleQueue(); more = [ctx.Process(target=child_main, args=(queue, idle, b''))"
+            " for _ in range(3)]; [p.start() for p in more]; children = [queue.get() for _ in more]; "
+            "say(children=children, still_open=all(os.fstat(fd) for fd in mine))"
+        )
+        assert answer["still_open"]
+        children = parent_.watch(answer["children"])
+        assert len(children.alive(within=LIFE)) == 3
+        parent_.kill()
+        assert children.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("how", ["os.fork", "libc.fork"])
+def test_a_fork_that_is_not_ours_holds_nobody_up(how: str) -> None:
+    """An unguarded sibling, forked by Python or by a C library, lives on and must not keep the others alive."""
+    with family("fork", "ended") as (parent_, children):
+        sibling = parent_.ask(f"pid = {how}() or idle(); say(pid=pid)")
+        unguarded = parent_.watch([sibling["pid"]])
+        parent_.kill()
+        assert children.alive(within=DEATH) == []
+        assert unguarded.alive(within=LIFE) == [sibling["pid"]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_program_that_is_not_ours_holds_nobody_up(method: str) -> None:
+    """close_fds=False: only close-on-exec keeps the write end out of it."""
+    with family(method, "ended") as (parent_, children):
+        sibling = parent_.ask(
+            "import subprocess; p = subprocess.Popen(['sleep', '1000'], close_fds=False); say(pid=p.pid)"
+        )
+        unguarded = parent_.watch([sibling["pid"]])
+        parent_.kill()
+        assert children.alive(within=DEATH) == []
+        assert unguarded.alive(within=LIFE) == [sibling["pid"]]
+
+
+SERVER = "from multiprocessing import forkserver; server = forkserver._forkserver._forkserver_pid; "
+
+
+@pytest.mark.parametrize("thread", ("main", "ended"))
+def test_the_fork_server_is_killed(thread: str) -> None:
+    """Its children's parent is the process that asked for them: they live, and die with that one."""
+    with family("forkserver", thread) as (parent_, children):
+        answer = parent_.ask(SERVER + "os.kill(server, 9); os.waitpid(server, 0); say(pid=server)")
+        assert len(children.alive(within=LIFE)) == 2
+        assert parent_.ask("say(alive=[p.is_alive() for p in processes])") == {"alive": [True, True]}
+        parent_.kill()
+        assert children.alive(within=DEATH) == []
+        assert answer["pid"]
+
+
+def test_the_fork_server_is_killed_and_starts_again() -> None:
+    with family("forkserver") as (parent_, children):
+        parent_.tell("forkserver = __import__('multiprocessing.forkserver').forkserver._forkserver")
+        parent_.tell("os.kill(forkserver._forkserver_pid, 9)")
+        answer = parent_.ask(
+            "time.sleep(0.1); p = ctx.Process(target=child_main, args=(queue, idle, b'')); p.start(); "
+            "say(children=[queue.get()], server=forkserver._forkserver_pid)"
+        )
+        more = parent_.watch([*answer["children"], answer["server"]])
+        parent_.tell("processes[0].kill()")
+        assert parent_.ask("processes[0].join(); say(code=processes[0].exitcode)")["code"] in (-9, 255)
+        parent_.kill()
+        assert children.alive(within=DEATH) == []
+        assert more.alive(within=DEATH) == []
+
+
+def test_the_fork_server_dies_with_its_parent() -> None:
+    with family("forkserver") as (parent_, _):
+        server = parent_.watch([parent_.ask(SERVER + "say(pid=server)")["pid"]])
+        parent_.kill()
+        assert server.alive(within=DEATH) == []
+
+
+def test_import_elsewhere_than_linux() -> None:
+    code = "import sys; sys.platform = 'darwin'; import orphanguard"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stderr.strip().splitlines()[-1].startswith("ImportError: orphanguard needs Linux")

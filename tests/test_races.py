@@ -1,0 +1,111 @@
+"""The parent is killed at the worst moments: the child is held there by strace, not hoped to be there."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+
+import pytest
+from witness import DEATH, LIFE, METHODS, Token, children_of, parent, wait_for
+
+strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+HOLD = 600_000  # microseconds
+
+# What the child does: fcntl(F_SETOWN), prctl(PR_SET_PDEATHSIG) in the main thread, poll() for the alive check.
+# `when=1` is each process's own first call of that name.
+HOLDS = {
+    "before arming": "fcntl",
+    "between the two layers": "prctl",
+    "before the alive check": "poll",
+}
+LARGE = ("--memory", "1024", "--busy", "2")
+
+
+def held(call: str) -> tuple[str, ...]:
+    return (
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"trace={call}",
+        "-e",
+        f"inject={call}:delay_enter={HOLD}:when=1",
+    )
+
+
+@strace
+@pytest.mark.parametrize("size", [(), LARGE], ids=["small", "1 GiB, busy threads"])
+@pytest.mark.parametrize("where", HOLDS)
+@pytest.mark.parametrize("thread", ("main", "running"))
+@pytest.mark.parametrize("method", ("fork", "spawn"))
+def test_killed_while_the_child_is_held(method: str, thread: str, where: str, size: tuple[str, ...]) -> None:
+    if where == "between the two layers" and thread != "main":
+        pytest.skip("there is only one layer in children of other threads")
+    with parent("starter", method, thread, "guarded", "1", *size, wrapper=held(HOLDS[where])) as tracer:
+        assert tracer.read() == {"ready": True}
+        [actor] = children_of(tracer.process.pid)
+        actors = tracer.watch([actor])
+        [child] = wait_for(lambda: children_of(actor, without="resource_tracker"))
+        children = tracer.watch([child])
+        actors.kill()
+        assert actors.alive(within=DEATH) == []
+        assert children.alive(within=DEATH) == []
+
+
+@strace
+@pytest.mark.parametrize("size", [(), LARGE], ids=["small", "1 GiB, busy threads"])
+def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> None:
+    token = Token()
+    with parent(
+        "starter", "forkserver", "main", "guarded", "1", *size, wrapper=held("poll"), env=token.environment
+    ) as tracer:
+        try:
+            assert tracer.read() == {"ready": True}
+            [actor] = children_of(tracer.process.pid)
+            actors = tracer.watch([actor])
+            server = wait_for(lambda: children_of(actor, "multiprocessing.forkserver"))
+            children = tracer.watch(wait_for(lambda: children_of(server[0])))
+            actors.kill()
+            assert actors.alive(within=DEATH) == []
+            assert children.alive(within=DEATH) == []
+            assert [pid for pid in token.survivors(within=DEATH) if pid != tracer.process.pid] == []
+        finally:
+            tracer.process.kill()
+            token.clean_up()
+
+
+@pytest.mark.parametrize("size", [(), ("--payload", "4096"), LARGE], ids=["small", "4 MiB of arguments", "1 GiB"])
+@pytest.mark.parametrize("thread", ("main", "running"))
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_in_the_middle_of_start(method: str, thread: str, size: tuple[str, ...]) -> None:
+    rounds = {"fork": 12, "spawn": 4, "forkserver": 4}[method] if size != LARGE else 2
+    dice = random.Random(f"{method}{thread}{size}")
+    for _ in range(rounds):
+        token = Token()
+        with parent("starter", method, thread, "guarded", "0", *size, env=token.environment) as starter:
+            try:
+                assert starter.read() == {"ready": True}
+                time.sleep(dice.uniform(0, 0.15))
+                starter.kill()
+                starter.ended()
+                assert token.survivors(within=DEATH) == []
+            finally:
+                token.clean_up()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_in_the_middle_of_start_unguarded(method: str) -> None:
+    token = Token()
+    with parent("starter", method, "main", "plain", "0", env=token.environment) as starter:
+        try:
+            assert starter.read() == {"ready": True}
+            time.sleep(0.5)
+            starter.kill()
+            starter.ended()
+            assert token.survivors(within=LIFE)
+        finally:
+            token.clean_up()
