@@ -5,7 +5,6 @@ contains its death. As 5,000 children inherit each other's fds, that alone takes
 the one pidfd, in turns with wait, tells how long.
 """
 
-import os
 import random
 import select
 import signal
