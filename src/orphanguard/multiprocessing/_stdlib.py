@@ -46,6 +46,24 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
     )
 
 
+class _Globals(dict[str, Any]):
+    """The globals of a function, some of them replaced; the others are looked up when they are used.
+
+    Not a copy of all: its reference counts would dirty, on both sides of a fork, every page that one of them is on.
+    """
+
+    # What the interpreter looks up without asking __missing__: builtins, relative imports, warnings.
+    _EAGER = ("__builtins__", "__name__", "__package__", "__spec__")
+
+    def __init__(self, original: dict[str, Any], names: dict[str, object]) -> None:
+        super().__init__({name: original[name] for name in self._EAGER if name in original})
+        self.update(names)
+        self._original = original
+
+    def __missing__(self, name: str) -> Any:
+        return self._original[name]
+
+
 def replaced(function: Any, **names: object) -> Callable[..., Any]:
     """``function`` with some of the globals that it looks up replaced. The original is not touched."""
     missing = [name for name in names if name not in function.__code__.co_names]
@@ -56,7 +74,7 @@ def replaced(function: Any, **names: object) -> Callable[..., Any]:
         )
     copy = FunctionType(
         function.__code__,
-        {**function.__globals__, **names},  # a snapshot: made anew for each call
+        _Globals(function.__globals__, names),
         function.__name__,
         function.__defaults__,
         function.__closure__,
