@@ -1,5 +1,6 @@
 # make demo   what happens to children when their parent is killed, strategy by strategy
 # make test   the test suite
+# make bench  what it costs, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
 # Both set up all that they need in .venv (see tools/setup-venv.sh).
 
 PYTHON ?= python3
@@ -33,6 +34,11 @@ dist: $(VENV)/.ready
 	@rm -rf dist build
 	@$(RUN) -m build --quiet --outdir dist .
 	@ls dist
+
+EFFORT ?= 1
+
+bench: $(VENV)/.ready
+	@$(RUN) -m benchmarks --effort $(EFFORT) $(if $(JSON),--json $(JSON))
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/orphanguard/*.so .mypy_cache .pytest_cache .ruff_cache

@@ -7,11 +7,11 @@ nor ``subprocess``.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 if sys.platform != "linux":
     raise ImportError(f"orphanguard needs Linux: its guarantees are the Linux kernel's (this is {sys.platform})")
 
+TYPE_CHECKING = False  # as type checkers take it to be true; importing typing costs more than all of this
 if TYPE_CHECKING:
     from ._errors import GuardUnavailable, StatusLostWarning
     from ._guard import Guard

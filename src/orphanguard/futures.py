@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing import context
 from typing import Any
 
-from .multiprocessing._context import METHODS, _Guarded, get_context
+from .multiprocessing._context import METHODS, Guarded, get_context
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -35,7 +35,7 @@ def _guarded(mp_context: Any, kwargs: dict[str, Any]) -> Any:
     if mp_context is None:
         # As the standard executor: children are not forked again and again from a process with threads.
         return get_context("spawn" if kwargs.get("max_tasks_per_child") is not None else None)
-    if isinstance(mp_context, _Guarded):
+    if isinstance(mp_context, Guarded):
         return mp_context
     standard = (context.DefaultContext, context.ForkContext, context.SpawnContext, context.ForkServerContext)
     if type(mp_context) in standard and mp_context.get_start_method() in METHODS:

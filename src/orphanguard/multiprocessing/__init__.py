@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import multiprocessing as _standard
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._context import Process, SyncManager, get_context
+from ._context import Process, get_context
+
+if TYPE_CHECKING:
+    from ._managers import SyncManager
 
 __all__ = ["Manager", "Pool", "Process", "get_context"]
 

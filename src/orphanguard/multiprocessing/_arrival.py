@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 
 from .. import _native
 from . import _stdlib
@@ -16,7 +15,7 @@ from . import _stdlib
 #: What a fork server's child answers when it is armed: its pid and 0, or an errno.
 ANSWER = struct.Struct("qq")
 
-_ROOT = str(Path(__file__).resolve().parents[2])
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
 class Arming:

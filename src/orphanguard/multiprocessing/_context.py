@@ -1,39 +1,28 @@
-"""The contexts: where ``Process``, ``Pool``, ``Manager`` and all the rest get their processes from."""
+"""The contexts: where ``Process``, ``Pool``, ``Manager`` and all the rest get their processes from.
+
+Every page that an import dirties is a page that each fork has to copy, so only the fork method is loaded at
+once; the others, and managers, when they are asked for.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing import context, managers
+from importlib import import_module
+from multiprocessing import context
 from typing import TYPE_CHECKING, Any
 
 from ._fork import ForkProcess
-from ._forkserver import ForkServerProcess
 from ._process import GuardedProcess
-from ._spawn import SpawnProcess
 
 if TYPE_CHECKING:
-    from multiprocessing.pool import Pool as PoolType
     from multiprocessing.process import BaseProcess
+
+    from ._managers import SyncManager
 
 METHODS = ("fork", "spawn", "forkserver")
 
 
-def guarded_pool(*args: Any, **kwargs: Any) -> PoolType:
-    """A pool of guarded workers; what ``Manager().Pool()`` makes in the manager's process."""
-    from multiprocessing.pool import Pool
-
-    kwargs.setdefault("context", get_context())
-    return Pool(*args, **kwargs)
-
-
-class SyncManager(managers.SyncManager):
-    """``multiprocessing.managers.SyncManager`` whose ``Pool()`` has guarded workers too."""
-
-
-SyncManager.register("Pool", guarded_pool, managers.PoolProxy)  # type: ignore[attr-defined]
-
-
-class _Guarded:
+class Guarded:
     """Mixed into the standard library's contexts."""
 
     def get_context(self, method: str | None = None) -> Any:
@@ -41,24 +30,19 @@ class _Guarded:
 
     def Manager(self) -> SyncManager:  # noqa: N802 (the standard library's name)
         """Returns a manager with a running, guarded server process."""
+        from ._managers import SyncManager
+
         manager = SyncManager(ctx=self.get_context())
         manager.start()
         return manager
 
 
-class ForkContext(_Guarded, context.ForkContext):
+class ForkContext(Guarded, context.ForkContext):
     Process = ForkProcess
 
 
-class SpawnContext(_Guarded, context.SpawnContext):
-    Process = SpawnProcess
-
-
-class ForkServerContext(_Guarded, context.ForkServerContext):
-    Process = ForkServerProcess
-
-
-_contexts = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
+_contexts: dict[str, Any] = {"fork": ForkContext()}
+_LATER = {"spawn": ("_spawn", "SpawnContext"), "forkserver": ("_forkserver", "ForkServerContext")}
 
 
 def get_context(method: str | None = None) -> Any:
@@ -70,10 +54,13 @@ def get_context(method: str | None = None) -> Any:
     """
     if method is None:
         method = multiprocessing.get_start_method()
-    try:
-        return _contexts[method]
-    except (KeyError, TypeError):
-        raise ValueError(f"cannot find context for {method!r}") from None
+    if method not in METHODS:
+        raise ValueError(f"cannot find context for {method!r}")
+    if method not in _contexts:
+        module, name = _LATER[method]
+        made = getattr(import_module(f"{__package__}.{module}"), name)()
+        return _contexts.setdefault(method, made)  # one for all threads
+    return _contexts[method]
 
 
 class Process(GuardedProcess, multiprocessing.Process):

@@ -13,7 +13,6 @@ from multiprocessing import context, popen_fork
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from .._guard import started_child
 from .._pidfd import Child
 from . import _stdlib
 from ._process import GuardedPopen, GuardedProcess
@@ -54,7 +53,7 @@ class Popen(GuardedPopen, popen_fork.Popen):
             raise
         finally:
             self.finalizer()
-        self.guard = started_child(pdeathsig=main_thread)
+        self.pdeathsig = main_thread
         self.adopt(child, process_obj)
 
 

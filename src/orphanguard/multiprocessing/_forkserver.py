@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _native
 from .._errors import guard_error
-from .._guard import started_child
 from .._pidfd import Child, wait_readable
 from . import _stdlib
 from ._arrival import ANSWER, Arming
+from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
 from ._spawn import spawnv
 
@@ -133,7 +133,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             if lifeline >= 0:
                 _native.lifeline_close(lifeline)
         self.finalizer = None
-        self.guard = started_child(pdeathsig=False)
+        self.pdeathsig = False
         self.adopt(child, process_obj)
 
     def _await_answer(self, answer: int, status: int, pidfd: int) -> None:
@@ -157,3 +157,7 @@ class ForkServerProcess(GuardedProcess, context.ForkServerProcess):
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (the standard library's name)
         return Popen(process_obj)
+
+
+class ForkServerContext(Guarded, context.ForkServerContext):
+    Process = ForkServerProcess

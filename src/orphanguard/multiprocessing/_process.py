@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .. import _native, _waiting
-from .._guard import Guard, current_guard
 from . import _stdlib
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
+    from .._guard import Guard
     from .._pidfd import Child
 
     _ProcessBase = BaseProcess
@@ -22,11 +22,11 @@ else:
 class GuardedPopen:
     """Takes the place of ``multiprocessing.popen_fork.Popen``'s waiting and signalling.
 
-    A subclass launches the child: it sets ``child`` and ``guard``, or raises and leaves nothing behind.
+    A subclass launches the child: it sets ``child`` and ``pdeathsig``, or raises and leaves nothing behind.
     """
 
     child: Child
-    guard: Guard
+    pdeathsig: bool  #: armed in the child, besides the lifeline
     finalizer: Any
     _fds: list[int]
 
@@ -40,6 +40,12 @@ class GuardedPopen:
         self.child = child
         self.sentinel = child.pidfd
         self.pid = child.pid
+
+    @property
+    def guard(self) -> Guard:
+        from .._guard import started_child  # when asked: dataclasses is a large import, and forks pay for it
+
+        return started_child(pdeathsig=self.pdeathsig)
 
     @property
     def returncode(self) -> int | None:
@@ -85,6 +91,8 @@ class GuardedProcess(_ProcessBase):
     def guard(self) -> Guard | None:
         """What is armed in the child; None before ``start()``. In the child itself: what is armed there."""
         if _stdlib.is_current(self):
+            from .._guard import current_guard
+
             return current_guard()
         self._check_closed()
         return None if self._popen is None else self._popen.guard

@@ -8,10 +8,10 @@ from multiprocessing import context, popen_spawn_posix
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from .._guard import started_child
 from .._pidfd import Child
 from . import _stdlib
 from ._arrival import Arming
+from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
         finally:
             if self.finalizer is not None:
                 self.finalizer()
-        self.guard = started_child(pdeathsig=main_thread)
+        self.pdeathsig = main_thread
         self.adopt(child, process_obj)
 
 
@@ -61,3 +61,7 @@ class SpawnProcess(GuardedProcess, context.SpawnProcess):
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (the standard library's name)
         return Popen(process_obj)
+
+
+class SpawnContext(Guarded, context.SpawnContext):
+    Process = SpawnProcess

@@ -20,27 +20,48 @@ import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import context as _context
-from multiprocessing import forkserver, process, spawn, util
 from multiprocessing import popen_fork as _popen_fork
-from multiprocessing import popen_spawn_posix as _popen_spawn_posix
+from multiprocessing import process, util
 from types import FunctionType
 from typing import Any, cast
 
 # The stubs of typeshed leave out what this file is about.
 context: Any = _context
 popen_fork: Any = _popen_fork
-popen_spawn_posix: Any = _popen_spawn_posix
 
 SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
 
-#: What each borrowed function must look up, for `replaced` and for the drift test.
-SEAMS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (process.BaseProcess.start, ("_cleanup",)),
-    (popen_fork.Popen._launch, ("os", "pipe", "fork")),
-    (popen_spawn_posix.Popen._launch, ("spawn", "get_preparation_data", "util", "spawnv_passfds")),
-    (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
-    (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
-)
+
+def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
+    """What each borrowed function must look up, for the drift test."""
+    from multiprocessing import forkserver, popen_spawn_posix
+
+    spawn_launch: Any = popen_spawn_posix.Popen._launch  # type: ignore[attr-defined]
+    return (
+        (process.BaseProcess.start, ("_cleanup",)),
+        (popen_fork.Popen._launch, ("os", "pipe", "fork")),
+        (spawn_launch, ("spawn", "get_preparation_data", "util", "spawnv_passfds")),
+        (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
+        (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
+    )
+
+
+class _Globals(dict[str, Any]):
+    """The globals of a function, some of them replaced; the others are looked up when they are used.
+
+    Not a copy of all: its reference counts would dirty, on both sides of a fork, every page that one of them is on.
+    """
+
+    # What the interpreter looks up without asking __missing__: builtins, relative imports, warnings.
+    _EAGER = ("__builtins__", "__name__", "__package__", "__spec__")
+
+    def __init__(self, original: dict[str, Any], names: dict[str, object]) -> None:
+        super().__init__({name: original[name] for name in self._EAGER if name in original})
+        self.update(names)
+        self._original = original
+
+    def __missing__(self, name: str) -> Any:
+        return self._original[name]
 
 
 def replaced(function: Any, **names: object) -> Callable[..., Any]:
@@ -53,7 +74,7 @@ def replaced(function: Any, **names: object) -> Callable[..., Any]:
         )
     copy = FunctionType(
         function.__code__,
-        {**function.__globals__, **names},  # a snapshot: made anew for each call
+        _Globals(function.__globals__, names),
         function.__name__,
         function.__defaults__,
         function.__closure__,
@@ -131,11 +152,13 @@ def launch_spawn(
 ) -> None:
     """Launches by ``spawnv(path, args, fds)``; ``extra()`` joins the preparation data, which is unpickled first."""
 
+    from multiprocessing import popen_spawn_posix, spawn
+
     def preparation_data(name: str) -> dict[str, object]:
         return {"orphanguard": extra(), **spawn.get_preparation_data(name)}
 
     replaced(
-        popen_spawn_posix.Popen._launch,
+        popen_spawn_posix.Popen._launch,  # type: ignore[attr-defined]
         spawn=Overlay(spawn, get_preparation_data=preparation_data),
         util=Overlay(util, spawnv_passfds=spawnv),
     )(popen, process_obj)
@@ -143,6 +166,8 @@ def launch_spawn(
 
 def dump_for_forkserver(popen: Any, process_obj: process.BaseProcess, extra: Callable[[], object]) -> bytes:
     """What a fork server's child reads from its data pipe; ``extra()`` is unpickled first of all."""
+    from multiprocessing import spawn
+
     buffer = io.BytesIO()
     context.set_spawning_popen(popen)
     try:
@@ -156,6 +181,8 @@ def dump_for_forkserver(popen: Any, process_obj: process.BaseProcess, extra: Cal
 
 def forkserver_inherited_fd(index: int) -> int:
     """In a fork server's child: the fd that its parent sent as number ``index``."""
+    from multiprocessing import forkserver
+
     fds = forkserver.get_inherited_fds()
     assert fds is not None
     return fds[index]
@@ -163,6 +190,8 @@ def forkserver_inherited_fd(index: int) -> int:
 
 def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
     """Starts the fork server by ``spawnv``, with ``preload`` imported in it, unless it runs already."""
+    from multiprocessing import forkserver
+
     server = cast(Any, forkserver)._forkserver
     if preload not in server._preload_modules:
         server._preload_modules = [*server._preload_modules, preload]
@@ -171,6 +200,8 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
 
 def forkserver_connect(fds: list[int]) -> tuple[int, int]:
     """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
+    from multiprocessing import forkserver
+
     pipes = Pipes()
     try:
         result = replaced(forkserver.ForkServer.connect_to_new_process, os=pipes.os)(
@@ -184,4 +215,6 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
 
 def read_signed(fd: int) -> int:
     """A number that the fork server wrote: the child's pid, later its exit code. EOFError if the server is gone."""
+    from multiprocessing import forkserver
+
     return cast(int, cast(Any, forkserver).read_signed(fd))

@@ -1,0 +1,1 @@
+"""What orphanguard costs, as ratios from one run: ``make bench``. See README.md."""

@@ -1,0 +1,133 @@
+"""``orphanguard.wait`` for the next of 5,000 live children, to the next of 10.
+
+Two cases: the child has finished when wait is called; and it is sent SIGKILL just before, so that the time
+contains its death. As 5,000 children inherit each other's fds, that alone takes longer than with 10: a poll of
+the one pidfd, in turns with wait, tells how long.
+"""
+
+import random
+import select
+import signal
+import sys
+from multiprocessing.connection import wait as standard_wait
+from time import perf_counter_ns as now
+
+from ._worker import main, serve, sleep_for_ever
+
+FEW, MANY = 10, 5000
+
+
+def until_readable(pidfd):
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.poll()
+
+
+def worker(role):
+    import orphanguard
+
+    context = orphanguard.get_context("fork")
+    live = []
+
+    def grow(count):
+        while len(live) < count:
+            live.append(context.Process(target=sleep_for_ever))
+            live[-1].start()
+
+    def next_one(collection, finished):
+        """One child is killed; the time of the wait that returns it, over a new one of its kind."""
+        victim = random.choice(live)
+        handles = {"set": set, "list": list}[collection](live)
+        pidfd = victim.sentinel
+        if finished:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            until_readable(pidfd)
+            before = now()
+        else:
+            before = now()
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        done = orphanguard.wait(handles)
+        took = now() - before
+        assert done == [victim], done
+        replace(victim)
+        return took
+
+    def poll_one():
+        """The floor under the second case: nobody is waited for but the one that dies."""
+        victim = random.choice(live)
+        before = now()
+        signal.pidfd_send_signal(victim.sentinel, signal.SIGKILL)
+        until_readable(victim.sentinel)
+        took = now() - before
+        victim.join()
+        replace(victim)
+        return took
+
+    def standard():
+        """multiprocessing.connection.wait over the same children, one of which has finished."""
+        victim = random.choice(live)
+        sentinels = [process.sentinel for process in live]
+        signal.pidfd_send_signal(victim.sentinel, signal.SIGKILL)
+        until_readable(victim.sentinel)
+        before = now()
+        done = standard_wait(sentinels)
+        took = now() - before
+        assert done == [victim.sentinel], done
+        victim.join()
+        replace(victim)
+        return took
+
+    def replace(victim):
+        live.remove(victim)
+        victim.close()
+        grow(len(live) + 1)
+
+    serve(grow=grow, next_one=next_one, poll_one=poll_one, standard=standard)
+
+
+def measure(rounds):
+    from . import _measure
+
+    with _measure.workers("waiting", "few", "many") as (few, many):
+        few.ask("grow", FEW)
+        many.ask("grow", MANY)
+        sides = {}
+        for name, worker in ("few", few), ("many", many):
+            for collection in "set", "list":
+                for finished in True, False:
+                    sides[f"{name} {collection} {finished}"] = lambda w=worker, c=collection, f=finished: w.ask(
+                        "next_one", c, f
+                    )
+            sides[f"{name} poll"] = lambda w=worker: w.ask("poll_one")
+            sides[f"{name} standard"] = lambda w=worker: w.ask("standard")
+        took = _measure.interleaved(rounds(100), **sides)
+    of = f"of {MANY:,} children, to {FEW}"
+    rows = [
+        _measure.compare(
+            f"wait({collection}) {of}: {'one has finished' if finished else 'one is killed just before'}",
+            took[f"many {collection} {finished}"],
+            took[f"few {collection} {finished}"],
+            2,
+            name=f"with {FEW}",
+        )
+        for finished in (True, False)
+        for collection in ("set", "list")
+    ]
+    return [
+        *rows,
+        _measure.compare(
+            f"poll of the killed child's pidfd alone, {of}", took["many poll"], took["few poll"], name=f"with {FEW}"
+        ),
+        _measure.compare(
+            f"wait(set) of {MANY:,}, to multiprocessing.connection.wait: one has finished",
+            took["many set True"],
+            took["many standard"],
+            name="connection.wait",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["worker"]:
+        worker(sys.argv[2])
+    main(measure)
