@@ -103,11 +103,20 @@ class Pipes:
     def __init__(self, **names: object) -> None:
         self.made: list[tuple[int, int]] = []
         self._open: set[int] = set()
+        self._ready: list[tuple[int, int]] = []
         self.os = Overlay(os, pipe=self._pipe, close=self._close, **names)
 
+    def prepare(self, count: int) -> None:
+        """Makes the first ``count`` pipes now; raises OSError if there is no room for them."""
+        self._ready = [self._make() for _ in range(count)]
+
     def _pipe(self) -> tuple[int, int]:
-        ends = os.pipe()
+        ends = self._ready.pop() if self._ready else self._make()
         self.made.append(ends)
+        return ends
+
+    def _make(self) -> tuple[int, int]:
+        ends = os.pipe()
         self._open.update(ends)
         return ends
 
@@ -204,6 +213,8 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
 
     pipes = Pipes()
     try:
+        # Not between the connection and the request: the server does not survive a client that gives up there.
+        pipes.prepare(2)
         result = replaced(forkserver.ForkServer.connect_to_new_process, os=pipes.os)(
             cast(Any, forkserver)._forkserver, fds
         )
