@@ -1,0 +1,184 @@
+"""A start that fails raises OSError and leaves nothing behind: no process, zombie, fd or thread."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from witness import METHODS, children_of
+
+import orphanguard
+from orphanguard import _native
+
+pytestmark = pytest.mark.starts_fork_server
+
+
+def nothing() -> None:
+    pass
+
+
+def state() -> tuple[object, ...]:
+    return (
+        sorted(int(fd) for fd in os.listdir("/proc/self/fd"))[:-1],
+        sorted(children_of(os.getpid())),
+        threading.active_count(),
+    )
+
+
+@contextlib.contextmanager
+def soft_limit(fds: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fds, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
+@pytest.mark.parametrize("method", METHODS)
+def test_out_of_fds_at_any_point(method: str, thread: str) -> None:
+    """With one fd more at each try, the start fails at one step after the other, until it succeeds."""
+    context = orphanguard.get_context(method)
+
+    def run() -> None:
+        first = context.Process(target=nothing)  # the resource tracker and the fork server, before it gets tight
+        first.start()
+        first.join()
+        first.close()
+        failures = 0
+        used = len(os.listdir("/proc/self/fd")) - 1
+        for room in range(40):
+            process = context.Process(target=nothing)
+            before = state()
+            try:
+                with soft_limit(used + room):
+                    process.start()
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+                assert state() == before
+                assert process.pid is None
+                failures += 1
+            else:
+                process.join()
+                assert process.exitcode == 0
+                process.close()
+                break
+        else:
+            raise AssertionError("never succeeded")
+        assert failures > 2
+        done.append(True)
+
+    done: list[bool] = []
+    if thread == "main":
+        run()
+    else:
+        worker = threading.Thread(target=run)
+        worker.start()
+        worker.join()
+    assert done
+
+
+@pytest.mark.parametrize("failing", ["lifeline_open", "pidfd_open", "rehearse"])
+def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")
+
+    process = orphanguard.get_context("fork").Process(target=nothing)
+    before = state()
+    monkeypatch.setattr(_native, failing, fail)
+    with pytest.raises(OSError, match=failing):
+        process.start()
+    assert state() == before
+
+
+def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step: the child is there already, waits at its gate or runs, and is taken back."""
+    from orphanguard import _waiting
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "epoll_ctl")
+
+    for method in METHODS:
+        process = orphanguard.get_context(method).Process(target=nothing)
+        first = orphanguard.get_context(method).Process(target=nothing)
+        first.start()
+        first.join()
+        before = state()
+        with monkeypatch.context() as patched:
+            patched.setattr(_waiting.registry, "add", fail)
+            with pytest.raises(OSError, match="epoll_ctl"):
+                process.start()
+        assert state() == before
+
+
+def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    process = orphanguard.get_context("fork").Process(target=nothing)
+    before = state()
+    monkeypatch.setattr(os, "fork", fail)
+    with pytest.raises(BlockingIOError):
+        process.start()
+    assert state() == before
+    monkeypatch.undo()
+    process.start()  # nothing was spent
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_kernel_refuses_to_clone(method: str) -> None:
+    program = Path(__file__).parent / "actors" / "failing_start.py"
+    inject = "inject=clone:error=EAGAIN:when=1" if method == "fork" else "inject=clone:error=EAGAIN"
+    result = subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone", "-e", inject, sys.executable, program, method],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.stdout == "BlockingIOError nothing left\n", result.stderr
+
+
+def test_program_that_cannot_be_executed() -> None:
+    """The executable of spawn: the error of execve() comes back, as subprocess would raise it."""
+    from multiprocessing import spawn
+
+    context = orphanguard.get_context("spawn")
+    context.Process(target=nothing)
+    executable = spawn.get_executable()
+    process = context.Process(target=nothing)
+    before = state()
+    spawn.set_executable("/nonexistent/python")
+    try:
+        with pytest.raises(FileNotFoundError) as caught:
+            process.start()
+    finally:
+        spawn.set_executable(executable)
+    assert caught.value.filename == "/nonexistent/python"
+    assert state() == before
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_arguments_that_cannot_be_pickled(method: str) -> None:
+    context = orphanguard.get_context(method)
+    first = context.Process(target=nothing)
+    first.start()
+    first.join()
+    process = context.Process(target=lambda: None)
+    before = state()
+    with pytest.raises(Exception, match="pickle"):
+        process.start()
+    assert state() == before
