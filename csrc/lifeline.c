@@ -301,6 +301,11 @@ static void die_now(int sig)
 
 int og_make_mine(int fd, int pdeathsig, struct og_error *err)
 {
+    /* Is it still what og_lifeline_open() gave? The parent may have closed it meanwhile, and its number may be
+     * something that can be owned as well, and kills nobody. */
+    int sig = fcntl(fd, F_GETSIG);
+    if (sig <= 0)
+        return og_fail(err, sig < 0 ? errno : EBADF, "fcntl(F_GETSIG)");
     if (fcntl(fd, F_SETOWN, getpid()) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
     if (pdeathsig && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)

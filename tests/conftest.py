@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from orphanguard import hooks
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -55,6 +57,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     deadline = time.monotonic() + 5
     while True:
         gc.collect()
+        hooks.PreexecFn._close_ended()
         children = _children() - before[0]
         fds = {fd: what for fd, what in _fds().items() if before[1].get(fd) != what}
         if keeps_server:

@@ -153,7 +153,13 @@ class Registry:
     @staticmethod
     def _checked(handles: Iterable[T]) -> list[T]:
         """Those whose end another thread has seen but not told yet. Raises for what can't be waited for."""
-        return [handle for handle in handles if handle._started_child().poll() is not None]
+        done = []
+        for handle in handles:
+            if not hasattr(handle, "_started_child"):
+                raise TypeError(f"can't wait for {handle!r}: not an orphanguard process")
+            if handle._started_child().returncode is not None:
+                done.append(handle)
+        return done
 
     def close_inherited(self) -> None:
         if self._epoll is not None:
@@ -188,10 +194,4 @@ def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
     threads at once. ``multiprocessing.connection.wait`` works on the ``sentinel`` of each as well.
     """
     handles = processes if isinstance(processes, Collection) else list(processes)
-    if not handles:
-        return []
-    for handle in handles:
-        if not hasattr(handle, "_started_child"):
-            raise TypeError(f"can't wait for {handle!r}: not an orphanguard process")
-        break
-    return registry.wait(handles, timeout)
+    return registry.wait(handles, timeout) if handles else []

@@ -1,0 +1,107 @@
+"""Children of plain multiprocessing, or scripts, that call die_with_parent themselves: KIND main|ended CALL."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+
+from family import idle, say
+
+import orphanguard
+
+
+def nothing() -> None:
+    pass
+
+
+def report() -> dict[str, object]:
+    from orphanguard._guard import current_guard
+
+    guard = current_guard()
+    return {
+        "pid": os.getpid(),
+        "layers": list(guard.layers) if guard else [],
+        "scope": guard.scope if guard else None,
+    }
+
+
+def child(queue, call: str) -> None:
+    error = ""
+    try:
+        eval(call)()
+    except OSError as caught:
+        error = f"{type(caught).__name__}: {caught}"
+    queue.put({**report(), "error": error})
+    idle()
+
+
+def report_and_stay(queue) -> None:
+    queue.put({**report(), "error": ""})
+    idle()
+
+
+def main() -> None:
+    kind, thread, call = sys.argv[1:]
+    assert signal.SIGUSR1
+    eval(call)  # is use enough: the shim is loaded before the fork
+    method = kind if kind in ("fork", "spawn", "forkserver") else "fork"
+    ctx = multiprocessing.get_context(method)
+    queue = ctx.Queue()
+    keep: list[object] = []
+
+    def start() -> None:
+        if kind == "script":
+            program = (
+                f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import orphanguard, dying\n"
+                f"if {call!r} != 'nothing': eval({call!r})()\n"
+                "dying.say(**dying.report()); dying.idle()"
+            )
+            for _ in range(2):
+                process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+                keep.append(process)
+        elif kind == "executor":
+            executor = ProcessPoolExecutor(2, mp_context=ctx, initializer=eval(call))
+            keep.append((executor, [executor.submit(report_from_a_worker) for _ in range(2)]))
+        elif kind == "pool":
+            pool = ctx.Pool(2, initializer=eval(call))
+            keep.append((pool, [pool.apply_async(report_from_a_worker) for _ in range(2)]))
+        else:
+            for _ in range(2):
+                process = ctx.Process(target=child, args=(queue, call))
+                process.start()
+                keep.append(process)
+
+    global QUEUE
+    QUEUE = queue
+    if thread == "main":
+        start()
+    else:
+        worker = threading.Thread(target=start)
+        worker.start()
+        worker.join()
+    if kind == "script":
+        import json
+
+        answers = [json.loads(process.stdout.readline()) for process in keep]  # type: ignore[attr-defined]
+    else:
+        answers = [queue.get() for _ in range(2)]
+    assert orphanguard.__name__
+    say(children=[answer["pid"] for answer in answers], **{k: v for k, v in answers[0].items() if k != "pid"})
+    for line in sys.stdin:
+        exec(line, globals())
+
+
+QUEUE = None
+
+
+def report_from_a_worker() -> None:
+    report_and_stay(QUEUE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Starts a process where seccomp refuses CALL with ERRNO: METHOD main|other CALL ERRNO before|between.
+
+"between": a first start has succeeded before the filter came. Prints what the start raised and what it left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+import threading
+import time
+from multiprocessing import resource_tracker
+
+import orphanguard
+from orphanguard import _native
+
+X86_64 = platform.machine() == "x86_64"
+# (number, argument that must match, its value); None: any
+CALLS = {
+    "pidfd_open": (434, None, 0),
+    "prctl": (157 if X86_64 else 167, 0, 1),  # PR_SET_PDEATHSIG
+    "fcntl": (72 if X86_64 else 25, 1, 10),  # F_SETSIG
+    "setown": (72 if X86_64 else 25, 1, 8),  # F_SETOWN
+    "clone": (56 if X86_64 else 220, None, 0),
+    "close_range": (436, None, 0),
+}
+
+
+def refuse(call: str, error: int) -> None:
+    number, argument, value = CALLS[call]
+
+    def instruction(code: int, jt: int, jf: int, k: int) -> bytes:
+        return struct.pack("HBBI", code, jt, jf, k)
+
+    load, equal, ret = 0x20, 0x15, 0x06
+    program = [instruction(load, 0, 0, 0)]
+    if argument is None:
+        program.append(instruction(equal, 0, 1, number))
+    else:
+        program += [
+            instruction(equal, 0, 3, number),
+            instruction(load, 0, 0, 16 + 8 * argument),
+            instruction(equal, 0, 1, value),
+        ]
+    program += [instruction(ret, 0, 0, 0x00050000 | error), instruction(ret, 0, 0, 0x7FFF0000)]
+    code = ctypes.create_string_buffer(b"".join(program))
+    fprog = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+    assert libc.prctl(22, 2, fprog, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+
+def ran() -> None:
+    print("the child ran", flush=True)
+
+
+def state() -> tuple[object, ...]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as children:
+        return sorted(os.listdir("/proc/self/fd")), children.read()
+
+
+def main() -> None:
+    method, thread, call, error, when = sys.argv[1:]
+    context = orphanguard.get_context(method)
+
+    def run() -> None:
+        resource_tracker.ensure_running()
+        _native.lifeline_close(_native.lifeline_open())
+        if when == "between":
+            first = context.Process(target=os.getpid)
+            first.start()
+            first.join()
+            first.close()
+        refuse(call, getattr(errno, error))
+        process = context.Process(target=ran)
+        before = state()
+        try:
+            process.start()
+        except orphanguard.GuardUnavailable as caught:
+            print(f"GuardUnavailable {errno.errorcode[caught.errno]} {caught}")
+        except OSError as caught:
+            print(f"{type(caught).__name__} {caught}")
+        else:
+            process.join()
+            print("started, exit code", process.exitcode)
+        deadline = time.monotonic() + 5
+        while (after := state()) != before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process = None
+        print("nothing left" if after == before else f"left: {before} -> {after}")
+
+    if thread == "main":
+        run()
+    else:
+        worker = threading.Thread(target=run)
+        worker.start()
+        worker.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Programs started by subprocess with a hook: main|ended|asyncio HOOK OPTIONS. Prints their pids."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+
+from family import say
+
+import orphanguard
+
+assert orphanguard.__name__
+
+
+def main() -> None:
+    where, hook, options = sys.argv[1:]
+    pids: list[int] = []
+
+    def start() -> None:
+        for _ in range(2):
+            keywords = eval(f"dict(preexec_fn={hook}, {options})")
+            pids.append(subprocess.Popen(["sleep", "1000"], **keywords).pid)
+
+    async def start_in_a_loop() -> None:
+        for _ in range(2):
+            process = await asyncio.create_subprocess_exec("sleep", "1000", preexec_fn=eval(hook))
+            pids.append(process.pid)
+        say(children=pids)
+        await asyncio.sleep(1000)
+
+    if where == "asyncio":
+        asyncio.run(start_in_a_loop())
+    elif where == "main":
+        start()
+    else:
+        thread = threading.Thread(target=start)
+        thread.start()
+        thread.join()
+    say(children=pids, pid=os.getpid())
+    for line in sys.stdin:
+        exec(line, globals())
+
+
+if __name__ == "__main__":
+    main()

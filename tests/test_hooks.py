@@ -1,0 +1,253 @@
+"""`preexec_fn`, `PreexecFn` and `die_with_parent`: children that somebody else starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from test_never_early import in_a_thread_that_ends
+from witness import DEATH, LIFE, METHODS, Watched, parent
+
+import orphanguard
+
+SLEEP = ["sleep", "1000"]
+
+
+@pytest.fixture
+def popen():
+    started = []
+
+    def popen(*args, **kwargs) -> subprocess.Popen:
+        process = subprocess.Popen(*args, **kwargs)
+        started.append(process)
+        return process
+
+    yield popen
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr, process.stdin):
+            if stream is not None:
+                stream.close()
+
+
+# --- in parents that are killed
+
+
+@pytest.mark.parametrize("hook", ["preexec_fn", "PreexecFn()"])
+@pytest.mark.parametrize("thread", ["main", "ended"])
+@pytest.mark.parametrize("options", ["", "close_fds=False", "start_new_session=True", "user=65534, group=65534"])
+def test_program_dies_with_the_parent(hook: str, thread: str, options: str, needs_root_for) -> None:
+    if hook == "preexec_fn" and thread == "ended":
+        pytest.skip("refused there: test_refused_in_another_thread")
+    needs_root_for("user" in options, "only root can change its uid")
+    with parent("hooked", thread, f"orphanguard.{hook}", options) as running:
+        children = running.watch(running.read()["children"])
+        assert len(children.alive(within=LIFE)) == 2
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+def test_program_survives_unguarded() -> None:
+    with parent("hooked", "main", "None", "") as running:
+        children = running.watch(running.read()["children"])
+        running.kill()
+        assert len(children.alive(within=LIFE)) == 2
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+def test_program_of_a_parent_that_drops_its_uid(thread: str, needs_root_for) -> None:
+    needs_root_for(True, "only root can change its uid")
+    with parent("hooked", thread, "orphanguard.PreexecFn()", "") as running:
+        children = running.watch(running.read()["children"])
+        assert running.ask("os.setresuid(65534, 65534, 65534); say(uid=os.getuid())") == {"uid": 65534}
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("hook", ["preexec_fn", "PreexecFn()"])
+def test_asyncio(hook: str) -> None:
+    with parent("hooked", "asyncio", f"orphanguard.{hook}", "") as running:
+        children = running.watch(running.read()["children"])
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+# --- refusals
+
+
+def refused(hook, **options) -> tuple[str, subprocess.SubprocessError]:
+    """What a Popen with it says on the stderr of this process, from a program that must not run."""
+    program = [sys.executable, "-c", "print('it ran')"]
+    with pytest.raises(subprocess.SubprocessError, match="preexec_fn") as caught:
+        subprocess.run(program, preexec_fn=hook, check=False, **options)
+    return "", caught.value
+
+
+def test_refused_in_another_thread(capfd) -> None:
+    in_a_thread_that_ends(lambda: refused(orphanguard.preexec_fn))
+    out, err = capfd.readouterr()
+    assert "it ran" not in out
+    assert err.startswith("orphanguard.preexec_fn: program not started: ")
+    assert "orphanguard.PreexecFn()" in err
+    assert err.count("\n") == 1
+
+
+def test_the_refusal_arrives_when_stderr_is_redirected(capfd) -> None:
+    in_a_thread_that_ends(lambda: refused(orphanguard.preexec_fn, stderr=subprocess.DEVNULL))
+    assert "orphanguard.PreexecFn()" in capfd.readouterr().err
+
+
+def test_a_hook_is_for_one_child(popen, capfd) -> None:
+    hook = orphanguard.PreexecFn()
+    popen(SLEEP, preexec_fn=hook)
+    refused(hook)
+    assert "already used for another child" in capfd.readouterr().err
+
+
+def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
+    hook = orphanguard.PreexecFn()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            subprocess.run(["true"], preexec_fn=hook, check=False)
+        except subprocess.SubprocessError:
+            os._exit(5)
+        os._exit(6)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    assert "made in process" in capfd.readouterr().err
+    with pytest.raises(RuntimeError):
+        hook()
+    assert "made in process" in capfd.readouterr().err
+
+
+def test_a_failed_exec_is_reported_as_ever() -> None:
+    for hook in (orphanguard.preexec_fn, orphanguard.PreexecFn()):
+        with pytest.raises(FileNotFoundError):
+            subprocess.Popen(["/nonexistent"], preexec_fn=hook)
+
+
+def test_lifelines_of_hooks_are_given_back(popen) -> None:
+    def fds() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = fds()
+    for _ in range(10):
+        popen(SLEEP, preexec_fn=orphanguard.PreexecFn()).kill()
+        subprocess.run(["true"], preexec_fn=orphanguard.PreexecFn(), check=True)
+        orphanguard.PreexecFn()
+    assert fds() - before <= 12
+    survivor = popen(SLEEP, preexec_fn=orphanguard.PreexecFn())
+    orphanguard.PreexecFn()
+    watched = Watched([survivor.pid])
+    assert watched.alive(within=LIFE) == [survivor.pid]
+    watched.close()
+
+
+# --- die_with_parent
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+@pytest.mark.parametrize("kind", ["fork", "executor", "pool"])
+def test_die_with_parent_in_forked_children(kind: str, thread: str) -> None:
+    """Plain multiprocessing, forked: on the lifeline, so the starting thread may end."""
+    with parent("dying", kind, thread, "orphanguard.die_with_parent") as running:
+        answer = running.read()
+        children = running.watch(answer["children"])
+        assert set(answer["layers"]) == {"lifeline", *(["pdeathsig"] if thread == "main" else [])}
+        assert answer["scope"] == "process"
+        assert len(children.alive(within=LIFE)) == 2
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("kind", ["spawn", "script"])
+def test_die_with_parent_after_an_exec(kind: str) -> None:
+    with parent("dying", kind, "main", "orphanguard.die_with_parent") as running:
+        answer = running.read()
+        children = running.watch(answer["children"])
+        assert answer["layers"] == ["pdeathsig"]
+        assert answer["scope"] == "thread"
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("kind", ["fork", "spawn", "script"])
+def test_without_die_with_parent(kind: str) -> None:
+    with parent("dying", kind, "main", "nothing") as running:
+        children = running.watch(running.read()["children"])
+        running.kill()
+        assert len(children.alive(within=LIFE)) == 2
+
+
+def test_die_with_parent_refuses_under_a_fork_server() -> None:
+    with parent("dying", "forkserver", "main", "orphanguard.die_with_parent") as running:
+        answer = running.read()
+        running.watch(answer["children"])
+        assert answer["error"].startswith("GuardUnavailable")
+        assert "forkserver" in answer["error"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_die_with_parent_in_a_guarded_child_keeps_its_guard(method: str) -> None:
+    context = orphanguard.get_context(method)
+    queue = context.SimpleQueue()
+    process = context.Process(target=report_guards, args=(queue,))
+    process.start()
+    before, after = queue.get()
+    assert before == after == process.guard
+    process.join()
+    queue.close()
+
+
+test_die_with_parent_in_a_guarded_child_keeps_its_guard = pytest.mark.starts_fork_server(
+    test_die_with_parent_in_a_guarded_child_keeps_its_guard
+)
+
+
+def report_guards(queue) -> None:
+    import multiprocessing
+
+    queue.put((multiprocessing.current_process().guard, orphanguard.die_with_parent(signal.SIGTERM)))
+
+
+@pytest.mark.parametrize("call", ["die_with_parent(parent_pid={gone})", "die_with_parent(15, {gone})"])
+def test_the_parent_was_gone_before(call: str) -> None:
+    """The shell that starts it in the background ends first; the pid that it had tells."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    program = f"import orphanguard, signal; orphanguard.{call.format(gone=gone.pid)}; signal.pause()"
+    result = subprocess.run([sys.executable, "-c", program], timeout=DEATH, check=False)
+    assert result.returncode == (-15 if "15" in call else -9)
+
+
+def test_another_process_is_not_the_parent() -> None:
+    program = "import orphanguard; orphanguard.die_with_parent(parent_pid=1)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEATH, check=False)
+    assert "GuardUnavailable" in result.stderr
+    assert "process 1 did not start this one" in result.stderr
+
+
+def test_other_signals() -> None:
+    with parent("dying", "fork", "main", "lambda: orphanguard.die_with_parent(signal.SIGUSR1)") as running:
+        children = running.watch(running.read()["children"])
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("sig", [0, -1, 999, 65])
+def test_signals_that_do_not_exist(sig: int) -> None:
+    with pytest.raises(ValueError, match="no such signal"):
+        orphanguard.die_with_parent(sig)
+
+
+def test_preexec_fn_outside_a_fork(capfd) -> None:
+    program = "import orphanguard; orphanguard.preexec_fn()"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "Use die_with_parent()" in result.stderr
+    assert result.returncode == 1
+    assert threading.active_count() == 1

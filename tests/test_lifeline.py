@@ -1,0 +1,161 @@
+"""The lifeline's fds: few of them, in the right order, wherever the free numbers are."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+
+import pytest
+from witness import DEATH, LIFE, METHODS, family
+
+import orphanguard
+from orphanguard import _native
+
+SETUP = """import resource
+def limit(soft): resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+"""
+
+
+def lifeline_fds(pid: int) -> tuple[list[int], list[int]]:
+    """The write ends and the armed or armable read ends of a process, from /proc/PID/fdinfo."""
+    by_pipe: dict[str, tuple[list[int], list[int]]] = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        target = os.readlink(f"/proc/{pid}/fd/{name}")
+        if not target.startswith("pipe:"):
+            continue
+        with open(f"/proc/{pid}/fdinfo/{name}") as info:
+            flags = int(next(line for line in info if line.startswith("flags:")).split()[1], 8)
+        ends = by_pipe.setdefault(target, ([], []))
+        if flags & os.O_ACCMODE == os.O_WRONLY:
+            ends[0].append(int(name))
+        elif flags & fcntl.FASYNC:
+            ends[1].append(int(name))
+    writers = [fd for writes, reads in by_pipe.values() if reads for fd in writes]
+    readers = [fd for _, reads in by_pipe.values() for fd in reads]
+    return writers, readers
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_fds_a_child_and_no_thread(method: str) -> None:
+    with family(method, count=1) as (parent, _):
+        count = "say(fds=len(os.listdir('/proc/self/fd')), threads=threading.active_count())"
+        before = parent.ask(count)
+        parent.tell("more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(10)]")
+        parent.tell("[p.start() for p in more]; children = [queue.get() for _ in more]")
+        after = parent.ask(count)
+        # The fork server's status pipe is the third: where the kernel can't tell, the server does.
+        each = 3 if method == "forkserver" else 2
+        assert after["fds"] - before["fds"] == 10 * each
+        assert after["threads"] == before["threads"] == 1
+        parent.ask("[(p.kill(), p.join(), p.close()) for p in more]; say(done=True)")
+        assert parent.ask(count) == before
+
+
+# Where the free numbers are when the children start: none above, holes below, one by one to the limit.
+PLACES = {
+    "soft limit of 64": "limit(64)",
+    "soft limit of 24": "limit(24)",
+    "all low numbers taken": "keep = [os.dup(0) for _ in range(1200)]",
+    "low numbers taken, limit close above": "keep = [os.dup(0) for _ in range(100)]; limit(keep[-1] + 24)",
+    "holes below, nothing free above": (
+        "limit(120); keep = []\n"
+        "while True:\n"
+        "    try: keep.append(os.dup(0))\n"
+        "    except OSError: break\n"
+        "[os.close(fd) for fd in keep[3:60]]"
+    ),
+    "holes above only": (
+        "limit(300); keep = []\n"
+        "while True:\n"
+        "    try: keep.append(os.dup(0))\n"
+        "    except OSError: break\n"
+        "[os.close(fd) for fd in keep[-40:]]"
+    ),
+    "the write end in the way": (
+        # Made first and low, under a low limit; then everything below it is taken.
+        "limit(40); import orphanguard._native as n; n.lifeline_close(n.lifeline_open()); limit(4096)\n"
+        "keep = [os.dup(0) for _ in range(60)]"
+    ),
+    "the write end at the very top, nothing else free below": (
+        "limit(60); import orphanguard._native as n; n.lifeline_close(n.lifeline_open()); keep = []\n"
+        "while True:\n"
+        "    try: keep.append(os.dup(0))\n"
+        "    except OSError: break\n"
+        "[os.close(fd) for fd in keep[-14:]]"
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_wherever_the_free_numbers_are(method: str, place: str) -> None:
+    with family(method, "ended", extra=("--before", SETUP + PLACES[place])) as (parent, children):
+        writers, readers = lifeline_fds(parent.process.pid)
+        assert len(writers) == 1
+        assert len(readers) >= 2
+        assert max(readers) < writers[0]
+        assert len(children.alive(within=LIFE)) == 2
+        parent.kill()
+        assert children.alive(within=DEATH) == []
+
+
+def test_the_order_is_kept_while_the_write_end_moves() -> None:
+    """Hundreds of children push it up; none of those that came before may notice."""
+    with family("fork", "ended", count=5, extra=("--before", SETUP + "limit(60)")) as (parent, first):
+        parent.tell("limit(4096)")
+        parent.tell("more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(60)]")
+        later = parent.ask("[p.start() for p in more]; say(children=[queue.get() for _ in more])")
+        children = parent.watch(later["children"])
+        writers, readers = lifeline_fds(parent.process.pid)
+        assert len(writers) == 1
+        assert len(readers) == 65
+        assert max(readers) < writers[0]
+        assert len(first.alive(within=LIFE)) == 5
+        parent.kill()
+        assert children.alive(within=DEATH) == []
+        assert first.alive(within=DEATH) == []
+
+
+def test_without_proc() -> None:
+    """A description can't be re-opened: a pipe for each child. In a chroot, and as an unprivileged user would be."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can unmount /proc, in a mount namespace of its own")
+    before = (
+        "libc = ctypes.CDLL(None, use_errno=True); assert libc.unshare(0x20000) == 0; "
+        "assert libc.mount(b'none', b'/', None, 0x44000, None) == 0; "
+        "assert libc.mount(b'none', b'/proc', b'tmpfs', 0, None) == 0"
+    )
+    with family("fork", "main", count=3, extra=("--before", before)) as (parent, children):
+        writers, readers = lifeline_fds(parent.process.pid)
+        assert len(writers) == len(readers) == 3
+        parent.ask("processes[1].kill(); processes[1].join(); say(done=True)")
+        assert len(children.alive(within=LIFE)) == 2
+        parent.kill()
+        assert children.alive(within=DEATH) == []
+
+
+def test_the_owner_is_the_child_and_then_nobody() -> None:
+    process = orphanguard.get_context("fork").Process(target=signal.pause)
+    process.start()
+    lifeline = process._popen.child.lifeline
+    assert fcntl.fcntl(lifeline, fcntl.F_GETSIG) == signal.SIGKILL
+    while not _native.lifeline_owner(lifeline):
+        pass
+    assert _native.lifeline_owner(lifeline) == process.pid
+    spare = os.dup(lifeline)
+    process.kill()
+    process.join()
+    assert _native.lifeline_owner(spare) == 0
+    os.close(spare)
+
+
+def test_fds_are_close_on_exec() -> None:
+    fd = _native.lifeline_open()
+    assert not os.get_inheritable(fd)
+    _native.lifeline_close(fd)
+    with family("fork") as (parent, _):
+        writers, readers = lifeline_fds(parent.process.pid)
+        for end in (*writers, *readers):
+            with open(f"/proc/{parent.process.pid}/fdinfo/{end}") as info:
+                assert int(info.read().split()[3], 8) & os.O_CLOEXEC
