@@ -1,0 +1,20 @@
+"""Plain multiprocessing: nothing ties the children to their parent."""
+
+import multiprocessing
+
+from stage import CHILDREN, announce, begin, work
+
+
+def start():
+    for process in processes:
+        process.start()
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    up = context.SimpleQueue()
+    processes = [context.Process(target=work, args=(up,)) for _ in range(CHILDREN)]
+    begin(start)
+    announce(up)
+    for process in processes:
+        process.join()
