@@ -402,7 +402,8 @@ int og_pdeathsig(void)
  * the page. */
 int og_claim(char *word)
 {
-    return __atomic_exchange_n(word, 1, __ATOMIC_SEQ_CST) == 0;
+    char unclaimed = 0;
+    return __atomic_compare_exchange_n(word, &unclaimed, 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 void og_origin(struct og_origin *result)

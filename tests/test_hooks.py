@@ -128,7 +128,7 @@ def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
 def test_a_failed_exec_is_reported_as_ever() -> None:
     for hook in (orphanguard.preexec_fn, orphanguard.PreexecFn()):
         with pytest.raises(FileNotFoundError):
-            subprocess.Popen(["/nonexistent"], preexec_fn=hook)
+            subprocess.Popen(["/nonexistent"], preexec_fn=hook)  # noqa: PLW1509
 
 
 def test_lifelines_of_hooks_are_given_back(popen) -> None:

@@ -45,9 +45,9 @@ class Popen(GuardedPopen, popen_fork.Popen):
             raise
         try:
             child = Child(self.pid, _native.pidfd_open(self.pid), lifeline)
-            os.write(gate, GO)
+            _open(gate, GO)
         except BaseException:
-            os.write(gate, STOP)
+            _open(gate, STOP)
             _reap_unidentified(self.pid)
             _native.lifeline_close(lifeline)
             raise
@@ -65,6 +65,11 @@ def _wait_at(gate: int) -> None:
     except BaseException:
         pass
     os._exit(127)
+
+
+def _open(gate: int, how: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # killed while it waited
+        os.write(gate, how)
 
 
 def _reap_unidentified(pid: int) -> None:

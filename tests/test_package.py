@@ -1,0 +1,53 @@
+"""The package: what importing it costs, what it exports, what it is built of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import orphanguard
+
+
+def modules_after(statement: str) -> set[str]:
+    program = f"import sys\n{statement}\nprint(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
+def test_import_is_light() -> None:
+    loaded = modules_after("import orphanguard")
+    assert not loaded & {"multiprocessing", "subprocess", "asyncio", "concurrent", "_cffi_backend"}
+
+
+def test_hooks_need_no_multiprocessing() -> None:
+    loaded = modules_after("import orphanguard; orphanguard.die_with_parent, orphanguard.PreexecFn, orphanguard.wait")
+    assert not {name for name in loaded if name.startswith("multiprocessing")}
+
+
+def test_every_name_is_there() -> None:
+    for name in orphanguard.__all__:
+        assert getattr(orphanguard, name) is not None
+    assert set(orphanguard.__all__) <= set(dir(orphanguard))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = orphanguard.nonsense
+
+
+def test_elsewhere_than_on_linux() -> None:
+    program = "import sys; sys.platform = 'darwin'; import orphanguard"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stderr.strip().splitlines()[-1].startswith("ImportError: orphanguard needs Linux")
+
+
+def test_the_shim_exports_nothing_but_itself() -> None:
+    """Hidden visibility: no symbol of ours can clash with, or be replaced by, another library's."""
+    from orphanguard import _shim
+
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", _shim.__file__], capture_output=True, text=True, check=False
+    )
+    if symbols.returncode:
+        pytest.skip("nm is not installed")
+    assert [line.split()[-1] for line in symbols.stdout.splitlines() if " T " in line] == ["PyInit__shim"]
