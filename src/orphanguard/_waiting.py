@@ -45,6 +45,8 @@ class Registry:
         self._changed = threading.Condition()
         self._epoll: select.epoll | None = None  # made with the first child
         self._live: dict[int, tuple[Child, weakref.ref[Handle]]] = {}
+        # Their handles, which multiprocessing itself keeps as long: one call tells whether all of many are here.
+        self._watched: set[Handle] = set()
         self._finished: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._sleeping = False
 
@@ -60,6 +62,7 @@ class Registry:
                 self._epoll.register(child.pidfd, select.EPOLLIN)
             child.hold()
             self._live[child.pidfd] = (child, weakref.ref(handle))
+            self._watched.add(handle)
 
     def ended(self, child: Child) -> None:
         """Somebody has seen the end of ``child``."""
@@ -71,6 +74,7 @@ class Registry:
         """The handle was closed."""
         with self._changed:
             self._finished.discard(handle)
+            self._watched.discard(handle)
 
     def sweep(self) -> None:
         """Reaps whoever has ended. O(ended)."""
@@ -141,6 +145,7 @@ class Registry:
         child.release()
         handle = reference()
         if handle is not None:
+            self._watched.discard(handle)
             self._finished.add(handle)
             handle._seen_finished()
 
@@ -150,9 +155,10 @@ class Registry:
             return [handle for handle in handles if handle in finished]
         return [handle for handle in finished if handle in handles]  # type: ignore[misc]
 
-    @staticmethod
-    def _checked(handles: Iterable[T]) -> list[T]:
+    def _checked(self, handles: Iterable[T]) -> list[T]:
         """Those whose end another thread has seen but not told yet. Raises for what can't be waited for."""
+        if self._watched.issuperset(handles):
+            return []  # the epoll will tell of each, also of one that somebody else has reaped
         return [handle for handle in handles if handle._started_child().poll() is not None]
 
     def close_inherited(self) -> None:
