@@ -52,6 +52,13 @@
  * the size that it has anyway once it is larger than the built-in 64. */
 #define WRITER_FLOOR 1000
 
+/* Children on one pipe. Once the last writer is gone, the kernel's pipe_release()
+ * signals everybody left on the pipe anew for each description that is
+ * released: n * n / 2 signals, under the pipe's mutex (measured: 155 ms for
+ * 1,000 on one pipe, 619 ms for 2,000). With this many it is linear, and the
+ * price is one more fd for each so many children. */
+#define PER_PIPE 64
+
 /* An fd and what it referred to when we made it. A program may close our fds
  * (os.closerange) and get their numbers again for something else; we must
  * neither close nor use that. */
@@ -61,9 +68,10 @@ struct pipe_end {
     ino_t ino;
 };
 
-struct solo_pipe {
+struct strand {
     struct pipe_end writer;
-    int reader;
+    int used;  /* descriptions that are open for children */
+    bool solo; /* for one child, and closed after it: the pipe can't be re-opened */
 };
 
 static const struct pipe_end NO_PIPE = {.fd = -1};
@@ -71,12 +79,11 @@ static const struct pipe_end NO_PIPE = {.fd = -1};
 /* Held across fork(), so that no child is born between pipe2() and the moment
  * at which the handlers below know of the write end. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pipe_end writer = {.fd = -1};
-static struct pipe_end reader = {.fd = -1}; /* for forked children to inherit; not needed here */
-/* A pipe per child, where a description can't be re-opened: no /proc, or the
- * pipe was made under another uid. */
-static struct solo_pipe *solo;
-static size_t solo_count, solo_room;
+/* The lifeline's pipes: one, and more of them with many children. The first is
+ * never closed, since children that armed themselves may be on it. */
+static struct strand *strands;
+static size_t strand_count, strand_room;
+static struct pipe_end reader = {.fd = -1}; /* of strands[0], for forked children to inherit; not needed here */
 
 /* Set around the one fork() that shall arm its child, for this thread only. */
 static __thread int next_fork = -1;
@@ -147,20 +154,56 @@ static int make_pipe(struct pipe_end *r, struct pipe_end *w, struct og_error *er
     return 0;
 }
 
-static int ensure_pipe(struct og_error *err)
+/* Makes the pipe of strands[at], and leaves its read end open in *r. */
+static struct strand *make_strand(size_t at, struct pipe_end *r, struct og_error *err)
 {
-    if (still_ours(&writer))
-        return 0;
+    if (at == strand_room) {
+        size_t room = strand_room ? 2 * strand_room : 4;
+        struct strand *grown = realloc(strands, room * sizeof *grown);
+        if (!grown) {
+            og_fail(err, ENOMEM, "realloc");
+            return NULL;
+        }
+        strands = grown;
+        strand_room = room;
+    }
+    struct pipe_end w;
+    if (make_pipe(r, &w, err) < 0)
+        return NULL;
+    (void)raise_above(&w, w.fd > r->fd ? w.fd : r->fd); /* a wish; whoever must have it looks */
+    strands[at] = (struct strand){.writer = w};
+    if (at == strand_count)
+        strand_count++;
+    return &strands[at];
+}
+
+static struct strand *first_strand(struct og_error *err)
+{
+    if (strand_count && still_ours(&strands[0].writer))
+        return &strands[0];
     /* Not made yet, or closed behind our back: then its children are gone
      * already (forked ones) or have lost it (exec'd ones). */
-    close_if_ours(&reader);
-    struct pipe_end r, w;
-    if (make_pipe(&r, &w, err) < 0)
-        return -1;
-    (void)raise_above(&w, w.fd > r.fd ? w.fd : r.fd); /* a wish; reopen() insists where it must */
-    reader = r;
-    writer = w;
-    return 0;
+    struct pipe_end r;
+    struct strand *first = make_strand(0, &r, err);
+    if (first) {
+        close_if_ours(&reader);
+        reader = r;
+    }
+    return first;
+}
+
+static struct strand *strand_with_room(struct og_error *err)
+{
+    if (!first_strand(err))
+        return NULL;
+    for (size_t i = 0; i < strand_count; i++)
+        if (!strands[i].solo && strands[i].used < PER_PIPE && still_ours(&strands[i].writer))
+            return &strands[i];
+    struct pipe_end r;
+    struct strand *made = make_strand(strand_count, &r, err);
+    if (made)
+        close(r.fd); /* children re-open the pipe through its write end */
+    return made;
 }
 
 static bool out_of_resources(int code)
@@ -170,63 +213,70 @@ static bool out_of_resources(int code)
 
 /* A description of the read end that nobody else has, numbered below the
  * write end. */
-static int reopen(struct og_error *err)
+static int reopen(struct strand *strand, struct og_error *err)
 {
+    struct pipe_end *writer = &strand->writer;
     char path[32];
     /* Other threads open and close fds meanwhile, hence the loop. */
     for (int tries = 0; tries < 16; tries++) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", writer.fd);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", writer->fd);
         int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0)
             return og_fail(err, errno, "open(/proc/self/fd)");
         struct pipe_end end;
-        if (!identify(&end, fd) || end.ino != writer.ino || end.dev != writer.dev) {
+        if (!identify(&end, fd) || end.ino != writer->ino || end.dev != writer->dev) {
             close(fd); /* something else is mounted at /proc */
             return og_fail(err, ENOENT, "open(/proc/self/fd)");
         }
-        if (fd < writer.fd || raise_above(&writer, fd) == 0)
+        if (fd < writer->fd || raise_above(writer, fd) == 0) {
+            strand->used++;
             return fd;
+        }
         /* Every number above is taken or forbidden. Give ours up, move the
          * write end onto it, and open again: below it. */
         close(fd);
-        (void)raise_above(&writer, writer.fd);
+        (void)raise_above(writer, writer->fd);
     }
     return og_fail(err, EMFILE, "open(/proc/self/fd)");
 }
 
+/* A pipe for one child, where none can be re-opened: no /proc, or a pipe made
+ * under another uid. It costs one fd more. */
 static int open_solo(struct og_error *err)
 {
-    if (solo_count == solo_room) {
-        size_t room = solo_room ? 2 * solo_room : 16;
-        struct solo_pipe *grown = realloc(solo, room * sizeof *grown);
-        if (!grown)
-            return og_fail(err, ENOMEM, "realloc");
-        solo = grown;
-        solo_room = room;
-    }
-    struct pipe_end r, w;
-    if (make_pipe(&r, &w, err) < 0)
+    struct pipe_end r;
+    struct strand *strand = make_strand(strand_count, &r, err);
+    if (!strand)
         return -1;
-    if (w.fd < r.fd && raise_above(&w, r.fd) < 0) {
+    if (strand->writer.fd < r.fd && raise_above(&strand->writer, r.fd) < 0) {
         close(r.fd);
-        close(w.fd);
+        close_if_ours(&strand->writer);
+        strand_count--;
         return og_fail(err, EMFILE, "fcntl(F_DUPFD_CLOEXEC)");
     }
-    solo[solo_count++] = (struct solo_pipe){.writer = w, .reader = r.fd};
+    strand->solo = true;
+    strand->used = 1;
     return r.fd;
 }
 
 static void close_locked(int fd)
 {
-    for (size_t i = 0; i < solo_count; i++)
-        if (solo[i].reader == fd) {
-            /* Reader first: closing the last writer would signal the owner. */
-            close(fd);
-            close_if_ours(&solo[i].writer);
-            solo[i] = solo[--solo_count];
-            return;
-        }
+    struct pipe_end end;
+    struct strand *strand = NULL;
+    if (!identify(&end, fd))
+        return;
+    for (size_t i = 0; i < strand_count && !strand; i++)
+        if (strands[i].writer.ino == end.ino && strands[i].writer.dev == end.dev)
+            strand = &strands[i];
+    if (!strand)
+        return; /* closed behind our back: somebody else's by now */
+    /* The read end first: closing the last writer would signal its owner. */
     close(fd);
+    strand->used--;
+    if (strand->solo) {
+        close_if_ours(&strand->writer);
+        *strand = strands[--strand_count];
+    }
 }
 
 /* Everything but the owner is set here, in the parent: the child has one call
@@ -250,8 +300,9 @@ int og_lifeline_open(struct og_error *err)
     pthread_mutex_lock(&lock);
     int fd = -1;
     struct og_error why = {0, NULL};
-    if (ensure_pipe(&why) == 0) {
-        fd = reopen(&why);
+    struct strand *strand = strand_with_room(&why);
+    if (strand) {
+        fd = reopen(strand, &why);
         if (fd < 0 && !out_of_resources(why.code))
             fd = open_solo(&why);
     }
@@ -432,7 +483,7 @@ static void before_fork(void)
     pthread_mutex_lock(&lock);
     /* So that a child forked by whatever means can still arm itself, with
      * die_with_parent(). Without free fds it just can't. */
-    (void)ensure_pipe(NULL);
+    (void)first_strand(NULL);
     next_origin = (struct og_origin){
         .parent = getpid(), .by_main_thread = og_is_main_thread(), .lifeline = -1, .armed = -1};
 }
@@ -457,10 +508,9 @@ static void after_fork_in_child(void)
     close_if_ours(&inherited);
     inherited = reader;
     reader = NO_PIPE;
-    close_if_ours(&writer);
-    for (size_t i = 0; i < solo_count; i++)
-        close_if_ours(&solo[i].writer);
-    solo_count = 0;
+    for (size_t i = 0; i < strand_count; i++)
+        close_if_ours(&strands[i].writer);
+    strand_count = 0;
     origin = next_origin;
     pthread_mutex_unlock(&lock);
 

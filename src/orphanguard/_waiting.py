@@ -44,7 +44,8 @@ class Registry:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._epoll: select.epoll | None = None  # made with the first child
-        self._live: dict[int, tuple[Child, weakref.ref[Handle]]] = {}
+        self._live: dict[int, tuple[Child, Handle]] = {}
+        self._watched: set[Handle] = set()  # their handles: one call tells whether all of many are here
         self._finished: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._sleeping = False
 
@@ -59,7 +60,8 @@ class Registry:
                 self._replace_epoll(error)
                 self._epoll.register(child.pidfd, select.EPOLLIN)
             child.hold()
-            self._live[child.pidfd] = (child, weakref.ref(handle))
+            self._live[child.pidfd] = (child, handle)
+            self._watched.add(handle)
 
     def ended(self, child: Child) -> None:
         """Somebody has seen the end of ``child``."""
@@ -71,6 +73,7 @@ class Registry:
         """The handle was closed."""
         with self._changed:
             self._finished.discard(handle)
+            self._watched.discard(handle)
 
     def sweep(self) -> None:
         """Reaps whoever has ended. O(ended)."""
@@ -134,15 +137,14 @@ class Registry:
         entry = self._live.pop(pidfd, None)
         if entry is None or self._epoll is None:
             return
-        child, reference = entry
+        child, handle = entry
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
         with contextlib.suppress(OSError):  # closed behind our back
             self._epoll.unregister(pidfd)
         child.release()
-        handle = reference()
-        if handle is not None:
-            self._finished.add(handle)
-            handle._seen_finished()
+        self._watched.discard(handle)
+        self._finished.add(handle)
+        handle._seen_finished()
 
     def _finished_among(self, handles: Collection[T]) -> list[T]:
         finished = self._finished
@@ -150,9 +152,10 @@ class Registry:
             return [handle for handle in handles if handle in finished]
         return [handle for handle in finished if handle in handles]  # type: ignore[misc]
 
-    @staticmethod
-    def _checked(handles: Iterable[T]) -> list[T]:
+    def _checked(self, handles: Iterable[T]) -> list[T]:
         """Those whose end another thread has seen but not told yet. Raises for what can't be waited for."""
+        if self._watched.issuperset(handles):
+            return []  # the epoll will tell of each, also of one that somebody else has reaped
         done = []
         for handle in handles:
             if not hasattr(handle, "_started_child"):
