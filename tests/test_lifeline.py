@@ -100,21 +100,33 @@ def test_wherever_the_free_numbers_are(method: str, place: str) -> None:
         assert children.alive(within=DEATH) == []
 
 
-def test_the_order_is_kept_while_the_write_end_moves() -> None:
-    """Hundreds of children push it up; none of those that came before may notice."""
+def test_the_order_is_kept_while_the_write_ends_move() -> None:
+    """Many children push them up, and more pipes come; none of those that came before may notice."""
     with family("fork", "ended", count=5, extra=("--before", SETUP + "limit(60)")) as (parent, first):
         parent.tell("limit(4096)")
-        parent.tell("more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(60)]")
+        parent.tell("more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(160)]")
         later = parent.ask("[p.start() for p in more]; say(children=[queue.get() for _ in more])")
         children = parent.watch(later["children"])
         writers, readers = lifeline_fds(parent.process.pid)
-        assert len(writers) == 1
-        assert len(readers) == 65
-        assert max(readers) < writers[0]
+        assert len(writers) == 3  # 64 children on a pipe
+        assert len(readers) == 165
+        assert max(readers) < min(writers)
         assert len(first.alive(within=LIFE)) == 5
         parent.kill()
         assert children.alive(within=DEATH) == []
         assert first.alive(within=DEATH) == []
+
+
+def test_room_on_a_pipe_is_used_again() -> None:
+    with family("fork", count=1) as (parent, _):
+        for _ in range(3):
+            parent.tell("more = [ctx.Process(target=idle) for _ in range(100)]; [p.start() for p in more]")
+            parent.tell("[p.kill() for p in more]; [p.join() for p in more]; [p.close() for p in more]")
+        parent.ask("say(done=True)")
+        pipes = {
+            os.readlink(f"/proc/{parent.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{parent.process.pid}/fd")
+        }
+        assert len([target for target in pipes if target.startswith("pipe:")]) <= 6  # 2 lifelines, the queue, stdio
 
 
 def test_without_proc() -> None:
