@@ -85,8 +85,11 @@ static struct strand *strands;
 static size_t strand_count, strand_room;
 static struct pipe_end reader = {.fd = -1}; /* of strands[0], for forked children to inherit; not needed here */
 
-/* Set around the one fork() that shall arm its child, for this thread only. */
-static __thread int next_fork = -1;
+/* Set for the one fork() that shall arm its child, for this thread only. */
+static __thread struct {
+    int lifeline; /* -1: an ordinary fork */
+    int gate;
+} next_fork = {-1, -1};
 
 static struct og_origin next_origin;
 static struct og_origin origin = {.lifeline = -1, .armed = -1};
@@ -293,13 +296,29 @@ static int load(int fd, struct og_error *err)
     return 0;
 }
 
-/* A description for one child to be armed on. It stays open in this process
- * until og_lifeline_close(), which is for after the child has been reaped. */
-int og_lifeline_open(struct og_error *err)
+/* seccomp filters are inherited, so what this thread may do its child may do:
+ * setting the value that is there already tells, before anything is forked,
+ * whether the child will be allowed to set it. */
+static int rehearse_pdeathsig(struct og_error *err)
 {
-    pthread_mutex_lock(&lock);
+    int now = 0;
+    if (prctl(PR_GET_PDEATHSIG, &now, 0, 0, 0) < 0)
+        return og_fail(err, errno, "prctl(PR_GET_PDEATHSIG)");
+    if (prctl(PR_SET_PDEATHSIG, now, 0, 0, 0) < 0)
+        return og_fail(err, errno, "prctl(PR_SET_PDEATHSIG)");
+    return 0;
+}
+
+/* A description for one child to be armed on. It stays open in this process
+ * until og_lifeline_close(), which is for after the child has been reaped.
+ * `pdeathsig`: the child will want that too, if this is the main thread. */
+int og_lifeline_open(int pdeathsig)
+{
     int fd = -1;
     struct og_error why = {0, NULL};
+    if (pdeathsig && og_is_main_thread() && rehearse_pdeathsig(&why) < 0)
+        return og_report(&why);
+    pthread_mutex_lock(&lock);
     struct strand *strand = strand_with_room(&why);
     if (strand) {
         fd = reopen(strand, &why);
@@ -311,7 +330,7 @@ int og_lifeline_open(struct og_error *err)
         fd = -1;
     }
     pthread_mutex_unlock(&lock);
-    return fd >= 0 ? fd : og_fail(err, why.code, why.call);
+    return fd >= 0 ? fd : og_report(&why);
 }
 
 void og_lifeline_close(int fd)
@@ -328,19 +347,6 @@ int og_lifeline_owner(int fd)
 {
     int owner = fcntl(fd, F_GETOWN);
     return owner > 0 ? owner : 0;
-}
-
-/* seccomp filters are inherited, so what this thread may do its child may do:
- * setting the value that is there already tells, before anything is forked,
- * whether the child will be allowed to set it. */
-int og_rehearse_pdeathsig(struct og_error *err)
-{
-    int now = 0;
-    if (prctl(PR_GET_PDEATHSIG, &now, 0, 0, 0) < 0)
-        return og_fail(err, errno, "prctl(PR_GET_PDEATHSIG)");
-    if (prctl(PR_SET_PDEATHSIG, now, 0, 0, 0) < 0)
-        return og_fail(err, errno, "prctl(PR_SET_PDEATHSIG)");
-    return 0;
 }
 
 static void die_now(int sig)
@@ -389,7 +395,7 @@ static void armed_on(int fd, int sig, int held_by_parent)
 }
 
 /* Arms the calling process on a description that its parent opened for it. */
-int og_arm(int fd, int pdeathsig, struct og_error *err)
+static int arm(int fd, int pdeathsig, struct og_error *err)
 {
     if (og_make_mine(fd, pdeathsig, err) < 0 || og_die_if_hung_up(fd, err) < 0)
         return -1;
@@ -397,10 +403,16 @@ int og_arm(int fd, int pdeathsig, struct og_error *err)
     return 0;
 }
 
+int og_arm(int fd, int pdeathsig)
+{
+    struct og_error err;
+    return arm(fd, pdeathsig, &err) < 0 ? og_report(&err) : 0;
+}
+
 /* Arms a running forked child that its parent did not arm, on a description
  * that it opens itself. Only this process holds it: lost when it closes its
  * fds. Returns the fd. */
-int og_arm_inherited(int sig, struct og_error *err)
+static int arm_inherited(int sig, struct og_error *err)
 {
     char path[32];
     if (!still_ours(&inherited))
@@ -410,28 +422,36 @@ int og_arm_inherited(int sig, struct og_error *err)
     struct pipe_end end;
     if (fd < 0)
         return og_fail(err, errno, "open(/proc/self/fd)");
-    if (!identify(&end, fd) || end.ino != inherited.ino || end.dev != inherited.dev) {
-        close(fd);
-        return og_fail(err, ENOENT, "open(/proc/self/fd)");
+    if (!identify(&end, fd) || end.ino != inherited.ino || end.dev != inherited.dev)
+        og_fail(err, ENOENT, "open(/proc/self/fd)");
+    else if (load(fd, err) == 0 && og_make_mine(fd, 0, err) == 0) {
+        if (fcntl(fd, F_SETSIG, sig) == 0) {
+            struct pollfd look = {.fd = fd};
+            if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
+                die_now(sig);
+            armed_on(fd, sig, 0);
+            return fd;
+        }
+        og_fail(err, errno, "fcntl(F_SETSIG)");
     }
-    if (load(fd, err) < 0 || fcntl(fd, F_SETSIG, sig) < 0 || og_make_mine(fd, 0, err) < 0) {
-        close(fd);
-        return -1;
-    }
-    struct pollfd look = {.fd = fd};
-    if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
-        die_now(sig);
-    armed_on(fd, sig, 0);
-    return fd;
+    close(fd);
+    return -1;
+}
+
+int og_arm_inherited(int sig)
+{
+    struct og_error err;
+    int fd = arm_inherited(sig, &err);
+    return fd < 0 ? og_report(&err) : fd;
 }
 
 /* PR_SET_PDEATHSIG alone. `parent` is the pid that getppid() must still give;
  * 0: unknown. Dies on the spot, by `sig`, if the parent was gone before. */
-int og_arm_pdeathsig(int sig, int parent, struct og_error *err)
+int og_arm_pdeathsig(int sig, int parent)
 {
     siginfo_t ignored;
     if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0) < 0)
-        return og_fail(err, errno, "prctl(PR_SET_PDEATHSIG)");
+        return og_report(&(struct og_error){errno, "prctl(PR_SET_PDEATHSIG)"});
     /* Before Linux 6.18 the store above may be unseen by a parent that exits
      * right now while getppid() still names it. waitid() over all children
      * takes the tasklist lock, which orders the two. */
@@ -449,6 +469,11 @@ int og_pdeathsig(void)
     return prctl(PR_GET_PDEATHSIG, &sig, 0, 0, 0) < 0 ? 0 : sig;
 }
 
+int og_armed(void)
+{
+    return origin.armed;
+}
+
 /* 1 for the one caller that gets there first, over all processes that share
  * the page. */
 int og_claim(char *word)
@@ -463,9 +488,12 @@ void og_origin(struct og_origin *result)
     result->lifeline = still_ours(&inherited) ? inherited.fd : -1;
 }
 
-void og_arm_next_fork(int fd)
+/* The next fork() of this thread arms its child on `fd`, and holds it at the
+ * read end `gate` until og_admit(). -1, -1: takes that back. */
+void og_arm_next_fork(int fd, int gate)
 {
-    next_fork = fd;
+    next_fork.lifeline = fd;
+    next_fork.gate = gate;
 }
 
 /* --- at fork ------------------------------------------------------------
@@ -478,7 +506,7 @@ void og_arm_next_fork(int fd)
 static void before_fork(void)
 {
     /* Touched here, so that the child's access never allocates it. */
-    volatile int touch = next_fork;
+    volatile int touch = next_fork.lifeline;
     (void)touch;
     pthread_mutex_lock(&lock);
     /* So that a child forked by whatever means can still arm itself, with
@@ -490,7 +518,25 @@ static void before_fork(void)
 
 static void after_fork_in_parent(void)
 {
+    og_arm_next_fork(-1, -1);
     pthread_mutex_unlock(&lock);
+}
+
+/* The gate. A child forked by Process reads one byte before anything else runs
+ * in it, and its parent writes that byte when it has the child's pidfd. So no
+ * child runs whose identity rests on luck (with SIGCHLD ignored it could end,
+ * and its pid be somebody else's, before pidfd_open), and none that a failed
+ * start would have to take back. Its own lifeline ends it here as anywhere. */
+enum { GO = 'g', STOP = 's' };
+
+static bool may_pass(int gate)
+{
+    char order = STOP;
+    ssize_t got;
+    do
+        got = read(gate, &order, 1);
+    while (got < 0 && errno == EINTR);
+    return order == GO;
 }
 
 static void say(const char *text)
@@ -501,9 +547,9 @@ static void say(const char *text)
 
 static void after_fork_in_child(void)
 {
-    int fd = next_fork;
+    int fd = next_fork.lifeline, gate = next_fork.gate;
     struct og_error err;
-    next_fork = -1;
+    og_arm_next_fork(-1, -1);
 
     close_if_ours(&inherited);
     inherited = reader;
@@ -514,7 +560,9 @@ static void after_fork_in_child(void)
     origin = next_origin;
     pthread_mutex_unlock(&lock);
 
-    if (fd >= 0 && og_arm(fd, origin.by_main_thread, &err) < 0) {
+    if (fd < 0)
+        return;
+    if (arm(fd, origin.by_main_thread, &err) < 0) {
         /* Rehearsed in the parent, so only something that changed in between
          * gets here. It must not run unguarded. */
         say("orphanguard: this child could not be tied to its parent and ends: ");
@@ -522,16 +570,38 @@ static void after_fork_in_child(void)
         say(" failed\n");
         _exit(127);
     }
+    if (!may_pass(gate))
+        _exit(127);
 }
 
-int og_init(struct og_error *err)
+int og_init(void)
 {
     static bool done;
     if (done)
         return 0;
     int code = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     if (code)
-        return og_fail(err, code, "pthread_atfork");
+        return og_report(&(struct og_error){code, "pthread_atfork"});
     done = true;
     return 0;
+}
+
+/* Opens the gate and returns the child's pidfd. Without one there will be no
+ * child. */
+int og_admit(int pid, int gate)
+{
+    struct og_error err;
+    int pidfd = og_pidfd(pid, &err);
+    char order = pidfd >= 0 ? GO : STOP;
+    ssize_t written;
+    do /* EPIPE: killed while it waited */
+        written = write(gate, &order, 1);
+    while (written < 0 && errno == EINTR);
+    if (pidfd >= 0)
+        return pidfd;
+    /* The one wait by pid: there is no pidfd, which is why the start failed.
+     * ECHILD: SIGCHLD is ignored. */
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return og_report(&err);
 }

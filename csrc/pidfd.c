@@ -6,7 +6,7 @@
 
 #include "shim.h"
 
-#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -36,45 +36,75 @@ struct pidfd_info {
 #define PIDFD_GET_INFO _IOWR(0xFF, 11, struct pidfd_info)
 #define PIDFD_INFO_EXIT (UINT64_C(1) << 3)
 
-int og_pidfd_open(int pid, struct og_error *err)
+static __thread const char *failed_call = "";
+
+int og_report(const struct og_error *err)
+{
+    failed_call = err->call;
+    return -err->code;
+}
+
+const char *og_failed_call(void)
+{
+    return failed_call;
+}
+
+static int failed(int code, const char *call)
+{
+    return og_report(&(struct og_error){code, call});
+}
+
+int og_pidfd(int pid, struct og_error *err)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
     return fd >= 0 ? fd : og_fail(err, errno, "pidfd_open");
 }
 
-int og_pidfd_send_signal(int pidfd, int sig, struct og_error *err)
+int og_pidfd_open(int pid)
+{
+    struct og_error err;
+    int fd = og_pidfd(pid, &err);
+    return fd >= 0 ? fd : og_report(&err);
+}
+
+int og_pidfd_send_signal(int pidfd, int sig)
 {
     if (syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) < 0)
-        return og_fail(err, errno, "pidfd_send_signal");
+        return failed(errno, "pidfd_send_signal");
     return 0;
 }
 
-/* Reaps the child if it has ended; does not block. ECHILD: not our child, or
+/* Reaps the child if it has ended, and gives its exit code, or minus the
+ * signal; OG_RUNNING if it has not. Does not block. ECHILD: not our child, or
  * somebody else reaped it. */
-int og_pidfd_reap(int pidfd, struct og_exit *result, struct og_error *err)
+int og_pidfd_reap(int pidfd)
 {
     siginfo_t info = {.si_pid = 0};
-    *result = (struct og_exit){0, 0};
     if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0)
-        return og_fail(err, errno, "waitid(P_PIDFD)");
+        return OG_FAILED + failed(errno, "waitid(P_PIDFD)");
     if (info.si_pid == 0)
-        return 0;
-    result->exited = 1;
-    result->code = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
-    return 0;
+        return OG_RUNNING;
+    return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
-/* The status of a process that somebody else has reaped: Linux 6.15. Asking
- * for anything but EXIT then is ESRCH; before the reap EXIT is not returned. */
-int og_pidfd_reaped_status(int pidfd, struct og_exit *result, struct og_error *err)
+/* As og_pidfd_reap(), of a process that somebody else has reaped: Linux 6.15.
+ * Asking for anything but EXIT then is ESRCH; before the reap EXIT is not
+ * returned, and the answer is OG_RUNNING. */
+int og_pidfd_reaped_status(int pidfd)
 {
     struct pidfd_info info = {.mask = PIDFD_INFO_EXIT};
-    *result = (struct og_exit){0, 0};
     if (ioctl(pidfd, PIDFD_GET_INFO, &info) < 0)
-        return og_fail(err, errno, "ioctl(PIDFD_GET_INFO)");
+        return OG_FAILED + failed(errno, "ioctl(PIDFD_GET_INFO)");
     if (!(info.mask & PIDFD_INFO_EXIT))
-        return 0;
-    result->exited = 1;
-    result->code = WIFEXITED(info.exit_code) ? WEXITSTATUS(info.exit_code) : -WTERMSIG(info.exit_code);
-    return 0;
+        return OG_RUNNING;
+    return WIFEXITED(info.exit_code) ? WEXITSTATUS(info.exit_code) : -WTERMSIG(info.exit_code);
+}
+
+/* 1 when fd is readable or hung up, 0 when the time is over. -EINTR after a
+ * signal: the caller lets Python's handlers run. */
+int og_wait_readable(int fd, int milliseconds)
+{
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    int ready = poll(&look, 1, milliseconds);
+    return ready < 0 ? failed(errno, "poll") : ready;
 }

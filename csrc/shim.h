@@ -12,6 +12,12 @@
 
 #pragma GCC visibility push(hidden)
 
+/* Inside, whoever can fail fills *err, when it is not NULL, and returns -1. */
+struct og_error {
+    int code;
+    const char *call;
+};
+
 static inline int og_fail(struct og_error *err, int code, const char *call)
 {
     if (err) {
@@ -21,9 +27,14 @@ static inline int og_fail(struct og_error *err, int code, const char *call)
     return -1;
 }
 
+/* To the outside: -errno, with the name of the call kept for og_failed_call(). */
+int og_report(const struct og_error *err);
+
 /* Async-signal-safe: used between fork or clone and exec. */
 int og_make_mine(int fd, int pdeathsig, struct og_error *err);
 int og_die_if_hung_up(int fd, struct og_error *err);
+
+int og_pidfd(int pid, struct og_error *err);
 
 #pragma GCC visibility pop
 #endif

@@ -2,15 +2,14 @@
  * cdef() reads the very same text, so the two can't drift apart: no #if, no
  * #include, no attributes, plain C types only.
  *
- * Every function that can fail fills *err (when it is not NULL) with the errno
- * and the name of the call that failed, and returns -1. Nothing here prints,
- * exits or touches Python, except that a child whose arming fails in the
- * at-fork handler says why on stderr and ends: it must not run unguarded. */
+ * Functions that can fail return -errno then, and og_failed_call() names the
+ * call that failed, for this thread. (No error record is passed in: between a
+ * fork and its end every object that Python touches costs a page fault.)
+ * Nothing here prints, exits or touches Python, except that a child whose arming
+ * fails in the at-fork handler says why on stderr and ends: it must not run
+ * unguarded. */
 
-struct og_error {
-    int code;
-    const char *call;
-};
+const char *og_failed_call(void);
 
 /* --- lifeline.c: who dies with whom ------------------------------------- */
 
@@ -24,17 +23,18 @@ struct og_origin {
     int held_by_parent; /* the parent holds that description too */
 };
 
-int og_init(struct og_error *err);
+int og_init(void);
 int og_is_main_thread(void);
-int og_lifeline_open(struct og_error *err);
+int og_lifeline_open(int pdeathsig);
 void og_lifeline_close(int fd);
 int og_lifeline_owner(int fd);
-int og_rehearse_pdeathsig(struct og_error *err);
-void og_arm_next_fork(int fd);
-int og_arm(int fd, int pdeathsig, struct og_error *err);
-int og_arm_inherited(int sig, struct og_error *err);
-int og_arm_pdeathsig(int sig, int parent, struct og_error *err);
+void og_arm_next_fork(int fd, int gate);
+int og_admit(int pid, int gate);
+int og_arm(int fd, int pdeathsig);
+int og_arm_inherited(int sig);
+int og_arm_pdeathsig(int sig, int parent);
 int og_pdeathsig(void);
+int og_armed(void);
 void og_origin(struct og_origin *origin);
 int og_claim(char *word);
 
@@ -51,16 +51,15 @@ struct og_spawn {
     int pidfd;           /* out; close-on-exec */
 };
 
-int og_spawn(struct og_spawn *spawn, struct og_error *err);
+int og_spawn(struct og_spawn *spawn);
 
 /* --- pidfd.c: a process, by its identity -------------------------------- */
 
-struct og_exit {
-    int exited;  /* 0: still running */
-    int code;    /* as subprocess has it: the exit status, or minus the signal */
-};
+enum { OG_RUNNING = 1000 }; /* in place of an exit code */
+enum { OG_FAILED = -1000 }; /* OG_FAILED - errno, since exit codes are negative for signals */
 
-int og_pidfd_open(int pid, struct og_error *err);
-int og_pidfd_send_signal(int pidfd, int sig, struct og_error *err);
-int og_pidfd_reap(int pidfd, struct og_exit *result, struct og_error *err);
-int og_pidfd_reaped_status(int pidfd, struct og_exit *result, struct og_error *err);
+int og_pidfd_open(int pid);
+int og_pidfd_send_signal(int pidfd, int sig);
+int og_pidfd_reap(int pidfd);
+int og_pidfd_reaped_status(int pidfd);
+int og_wait_readable(int fd, int milliseconds);

@@ -124,7 +124,7 @@ fail:
 }
 
 /* The child is armed when this returns. A child that failed has been reaped. */
-int og_spawn(struct og_spawn *s, struct og_error *err)
+int og_spawn(struct og_spawn *s)
 {
     extern char **environ;
     const uint64_t all = ~(uint64_t)0;
@@ -140,7 +140,7 @@ int og_spawn(struct og_spawn *s, struct og_error *err)
 
     char *stack = mmap(NULL, STACK_SIZE + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
-        return og_fail(err, errno, "mmap");
+        return og_report(&(struct og_error){errno, "mmap"});
     mprotect(stack, page, PROT_NONE);
 
     set_mask(&all, &args.mask);
@@ -151,20 +151,20 @@ int og_spawn(struct og_spawn *s, struct og_error *err)
     munmap(stack, STACK_SIZE + page);
 
     if (pid < 0)
-        return og_fail(err, code, "clone");
+        return og_report(&(struct og_error){code, "clone"});
     if (pidfd < 0) {
         /* A kernel that ignores CLONE_PIDFD. Our child is unreaped, so its pid
          * is still its own. */
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
-        return og_fail(err, ENOSYS, "clone(CLONE_PIDFD)");
+        return og_report(&(struct og_error){ENOSYS, "clone(CLONE_PIDFD)"});
     }
     if (failure.call) {
         siginfo_t ignored;
         while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
             ;
         close(pidfd);
-        return og_fail(err, failure.code, failure.call);
+        return og_report(&failure);
     }
     s->pid = pid;
     s->pidfd = pidfd;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import sys
 import threading
 import time
@@ -40,11 +41,9 @@ def _settle() -> None:
     """What the process makes once and keeps: not a leak of the test that happens to come first."""
     from orphanguard import _native, _waiting
 
-    _native.lifeline_close(_native.lifeline_open())
-    if _waiting.registry._epoll is None:
-        import select
-
-        _waiting.registry._epoll = select.epoll()
+    _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
+    if _waiting.registry()._epoll is None:
+        _waiting.registry()._epoll = select.epoll()
     resource_tracker.ensure_running()
 
 

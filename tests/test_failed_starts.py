@@ -95,7 +95,7 @@ def test_out_of_fds_at_any_point(method: str, thread: str) -> None:
     assert done
 
 
-@pytest.mark.parametrize("failing", ["lifeline_open", "pidfd_open", "rehearse"])
+@pytest.mark.parametrize("failing", ["lifeline_open", "fork_armed"])
 def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")
@@ -122,7 +122,7 @@ def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
         first.join()
         before = state()
         with monkeypatch.context() as patched:
-            patched.setattr(_waiting.registry, "add", fail)
+            patched.setattr(_waiting.registry(), "add", fail)
             with pytest.raises(OSError, match="epoll_ctl"):
                 process.start()
         assert state() == before

@@ -74,11 +74,11 @@ PLACES = {
     ),
     "the write end in the way": (
         # Made first and low, under a low limit; then everything below it is taken.
-        "limit(40); import orphanguard._native as n; n.lifeline_close(n.lifeline_open()); limit(4096)\n"
+        "limit(40); import orphanguard._native as n; n.lifeline_close(n.lifeline_open(pdeathsig=False)); limit(4096)\n"
         "keep = [os.dup(0) for _ in range(60)]"
     ),
     "the write end at the very top, nothing else free below": (
-        "limit(60); import orphanguard._native as n; n.lifeline_close(n.lifeline_open()); keep = []\n"
+        "limit(60); import orphanguard._native as n; n.lifeline_close(n.lifeline_open(pdeathsig=False)); keep = []\n"
         "while True:\n"
         "    try: keep.append(os.dup(0))\n"
         "    except OSError: break\n"
@@ -163,7 +163,7 @@ def test_the_owner_is_the_child_and_then_nobody() -> None:
 
 
 def test_fds_are_close_on_exec() -> None:
-    fd = _native.lifeline_open()
+    fd = _native.lifeline_open(pdeathsig=False)
     assert not os.get_inheritable(fd)
     _native.lifeline_close(fd)
     with family("fork") as (parent, _):

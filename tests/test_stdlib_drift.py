@@ -32,6 +32,7 @@ def test_a_fork_start_makes_two_pipes_and_forks_once() -> None:
     source = inspect.getsource(launch)
     assert source.index("child_r, parent_w = os.pipe()") > source.index("parent_r, child_w = os.pipe()"), HINT
     assert "parent_sentinel=child_r" in source, HINT
+    assert calls(launch, "Finalize(") == 1, HINT
 
 
 def test_the_spawn_start_sends_its_data_after_the_start() -> None:

@@ -7,43 +7,41 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections import namedtuple
 
 from ._errors import guard_error, os_error
 from ._shim import ffi, lib
 
+TYPE_CHECKING = False  # importing typing would cost every fork the pages that it fills
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import NoReturn
 
-class Origin(NamedTuple):
-    """Where this process came from, as its parent's at-fork handlers saw it."""
-
-    parent: int  #: pid of the forking process; 0 if not forked, or before the shim was loaded there
-    by_main_thread: bool
-    lifeline: int  #: an fd of the parent's lifeline; -1 if there is none
-    armed: int  #: the description that this process is armed on; -1 if there is none
-    armed_signal: int
-    held_by_parent: bool
+_RUNNING: int = lib.OG_RUNNING
+_FAILED: int = lib.OG_FAILED
 
 
-def _fail(err: Any, error: Callable[[int, str], OSError] = guard_error) -> NoReturn:
-    raise error(err.code, ffi.string(err.call).decode())
+# Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of csrc/shim_api.h.
+Origin = namedtuple("Origin", "parent by_main_thread lifeline armed armed_signal held_by_parent")
 
 
-def _init() -> None:
-    err = ffi.new("struct og_error *")
-    if lib.og_init(err) < 0:
-        _fail(err, os_error)
+def _fail(code: int, error: Callable[[int, str], OSError] = guard_error) -> NoReturn:
+    raise error(-code, ffi.string(lib.og_failed_call()).decode())
 
 
-_init()
+if (_code := lib.og_init()) < 0:
+    _fail(_code, os_error)
 
 
-def lifeline_open() -> int:
-    """Opens a description for one child to be armed on; keep it open until that child is reaped."""
-    err = ffi.new("struct og_error *")
-    fd: int = lib.og_lifeline_open(err)
+def lifeline_open(*, pdeathsig: bool) -> int:
+    """Opens a description for one child to be armed on; keep it open until that child is reaped.
+
+    ``pdeathsig``: the child shall have that layer too if this is the main thread; whether it will be allowed to
+    is found out here, before there is a child (seccomp filters are inherited).
+    """
+    fd: int = lib.og_lifeline_open(pdeathsig)
     if fd < 0:
-        _fail(err)
+        _fail(fd)
     return fd
 
 
@@ -62,46 +60,52 @@ def is_main_thread() -> bool:
     return bool(lib.og_is_main_thread())
 
 
-def rehearse(pdeathsig: bool) -> None:
-    """Finds out before a fork whether the child will be allowed to arm itself (seccomp is inherited)."""
-    err = ffi.new("struct og_error *")
-    if pdeathsig and lib.og_rehearse_pdeathsig(err) < 0:
-        _fail(err)
+def fork_armed(lifeline: int, gate: tuple[int, int]) -> tuple[int, int]:
+    """``os.fork()`` whose child is armed on ``lifeline`` before any Python runs in it. Returns (pid, pidfd).
 
-
-def fork_armed(fd: int, fork: Callable[[], int]) -> int:
-    """Calls ``fork()``; its child is armed on ``fd`` before any Python runs in it."""
-    lib.og_arm_next_fork(fd)
+    The child is held at the pipe ``gate`` until this process has its pidfd. If it raises, there is no child.
+    """
+    lib.og_arm_next_fork(lifeline, gate[0])
     try:
-        return fork()
-    finally:
-        lib.og_arm_next_fork(-1)
+        pid = os.fork()  # takes the request back as well, if it gets as far as fork(2)
+    except BaseException:
+        lib.og_arm_next_fork(-1, -1)
+        raise
+    if pid == 0:
+        return 0, -1
+    pidfd: int = lib.og_admit(pid, gate[1])
+    if pidfd < 0:
+        _fail(pidfd)
+    return pid, pidfd
 
 
 def arm(fd: int, *, pdeathsig: bool) -> None:
     """Arms the calling process on ``fd``, which its parent opened; dies here if that is gone already."""
-    err = ffi.new("struct og_error *")
-    if lib.og_arm(fd, pdeathsig, err) < 0:
-        _fail(err)
+    if (code := lib.og_arm(fd, pdeathsig)) < 0:
+        _fail(code)
 
 
 def arm_inherited(signal: int) -> None:
     """Arms the calling forked process on the lifeline of its parent, on a description of its own."""
-    err = ffi.new("struct og_error *")
-    if lib.og_arm_inherited(signal, err) < 0:
-        _fail(err)
+    if (code := lib.og_arm_inherited(signal)) < 0:
+        _fail(code)
 
 
 def arm_pdeathsig(signal: int, parent: int = 0) -> None:
     """``PR_SET_PDEATHSIG``, and dies by ``signal`` here if getppid() is not ``parent`` (0: any) any more."""
-    err = ffi.new("struct og_error *")
-    if lib.og_arm_pdeathsig(signal, parent, err) < 0:
-        _fail(err)
+    if (code := lib.og_arm_pdeathsig(signal, parent)) < 0:
+        _fail(code)
 
 
 def pdeathsig() -> int:
     """The signal of PR_SET_PDEATHSIG that is armed in this process; 0 for none."""
     return int(lib.og_pdeathsig())
+
+
+def armed() -> int:
+    """The description that this process is armed on; -1 if there is none."""
+    fd: int = lib.og_armed()
+    return fd
 
 
 def origin() -> Origin:
@@ -139,26 +143,23 @@ def spawn(path: bytes, argv: Sequence[bytes], keep_fds: Iterable[int], lifeline:
     request.keep_fds = fds
     request.keep_count = len(keep)
     request.lifeline = lifeline
-    err = ffi.new("struct og_error *")
-    if lib.og_spawn(request, err) < 0:
-        if ffi.string(err.call) == b"execve":
-            raise OSError(err.code, os.strerror(err.code), os.fsdecode(path))
-        _fail(err)
+    if (code := lib.og_spawn(request)) < 0:
+        if ffi.string(lib.og_failed_call()) == b"execve":
+            raise OSError(-code, os.strerror(-code), os.fsdecode(path))
+        _fail(code)
     return request.pid, request.pidfd
 
 
 def pidfd_open(pid: int) -> int:
-    err = ffi.new("struct og_error *")
-    fd: int = lib.og_pidfd_open(pid, err)
+    fd: int = lib.og_pidfd_open(pid)
     if fd < 0:
-        _fail(err)
+        _fail(fd)
     return fd
 
 
 def pidfd_send_signal(pidfd: int, signal: int) -> None:
-    err = ffi.new("struct og_error *")
-    if lib.og_pidfd_send_signal(pidfd, signal, err) < 0:
-        _fail(err, os_error)
+    if (code := lib.og_pidfd_send_signal(pidfd, signal)) < 0:
+        _fail(code, os_error)
 
 
 def pidfd_reap(pidfd: int) -> int | None:
@@ -166,11 +167,10 @@ def pidfd_reap(pidfd: int) -> int | None:
 
     Raises ChildProcessError if it is not a child of this process, or somebody else has reaped it.
     """
-    err = ffi.new("struct og_error *")
-    result = ffi.new("struct og_exit *")
-    if lib.og_pidfd_reap(pidfd, result, err) < 0:
-        _fail(err, os_error)
-    return result.code if result.exited else None
+    code: int = lib.og_pidfd_reap(pidfd)
+    if code <= _FAILED:
+        _fail(code - _FAILED, os_error)
+    return None if code == _RUNNING else code
 
 
 def pidfd_reaped_status(pidfd: int) -> int | None:
@@ -178,10 +178,20 @@ def pidfd_reaped_status(pidfd: int) -> int | None:
 
     None if it has not been reaped yet, or this kernel can't tell.
     """
-    err = ffi.new("struct og_error *")
-    result = ffi.new("struct og_exit *")
-    if lib.og_pidfd_reaped_status(pidfd, result, err) < 0:
-        if err.code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
+    code: int = lib.og_pidfd_reaped_status(pidfd)
+    if code <= _FAILED:
+        if _FAILED - code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
             return None
-        _fail(err, os_error)
-    return result.code if result.exited else None
+        _fail(code - _FAILED, os_error)
+    return None if code == _RUNNING else code
+
+
+def wait_readable(fd: int, milliseconds: int) -> bool:
+    """poll(2) for input or hang-up, up to ``milliseconds`` (-1: for ever); False when they are over.
+
+    Raises InterruptedError after a signal: Python's handlers have run by then.
+    """
+    ready: int = lib.og_wait_readable(fd, milliseconds)
+    if ready < 0:
+        _fail(ready, os_error)
+    return bool(ready)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import select
 import threading
 import time
 import warnings
@@ -27,11 +26,16 @@ _RETRY = 0.001  # seconds
 
 def wait_readable(fd: int, timeout: float | None) -> bool:
     """Waits up to ``timeout`` seconds (None: for ever) for ``fd`` to be readable or hung up."""
-    poller = select.poll()  # not select(): fds above 1023 are normal here
-    poller.register(fd, select.POLLIN)
-    # Rounded up: not a busy loop for the last fraction of a millisecond. poll(2) takes an int.
-    milliseconds = None if timeout is None else min(math.ceil(max(timeout, 0) * 1000), 2**31 - 1)
-    return bool(poller.poll(milliseconds))
+    deadline = None if timeout is None else time.monotonic() + timeout
+    milliseconds = -1
+    while True:
+        if deadline is not None:
+            # Rounded up: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
+            milliseconds = min(math.ceil(max(deadline - time.monotonic(), 0) * 1000), 2**31 - 1)
+        try:
+            return _native.wait_readable(fd, milliseconds)
+        except InterruptedError:
+            continue  # PEP 475
 
 
 class Child:
@@ -48,7 +52,8 @@ class Child:
         self.returncode: int | None = None
         self._owner = os.getpid()
         self._lock = threading.Lock()
-        self._users = 0
+        self.watched = False  #: the registry has its pidfd in an epoll
+        self._users = 0  # threads that poll it
         self._closed = False
 
     @property
@@ -82,16 +87,14 @@ class Child:
                     return self.returncode
                 time.sleep(_RETRY)
         finally:
-            self.release()
+            with self._lock:
+                self._users -= 1
+                self._close_unused()
 
-    def hold(self) -> None:
-        """Keeps `close` from giving the number of the pidfd away while somebody polls it."""
+    def unwatched(self) -> None:
+        """The registry has taken it out of its epoll."""
         with self._lock:
-            self._users += 1
-
-    def release(self) -> None:
-        with self._lock:
-            self._users -= 1
+            self.watched = False
             self._close_unused()
 
     def send_signal(self, signal: int) -> None:
@@ -114,7 +117,7 @@ class Child:
             os.close(self.pidfd)
 
     def _close_unused(self) -> None:
-        if self._closed and not self._users and self.pidfd >= 0:
+        if self._closed and not (self._users or self.watched) and self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
 

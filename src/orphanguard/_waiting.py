@@ -42,7 +42,9 @@ class Registry:
     """The children of this process that nobody has seen finished, and the handles of those that have."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self.owner = os.getpid()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._epoll: select.epoll | None = None  # made with the first child
         self._live: dict[int, tuple[Child, Handle]] = {}
         self._watched: set[Handle] = set()  # their handles: one call tells whether all of many are here
@@ -51,7 +53,7 @@ class Registry:
 
     def add(self, child: Child, handle: Handle) -> None:
         """Starts watching. Raises OSError (EMFILE, ENOSPC, ENOMEM) and watches nothing then."""
-        with self._changed:
+        with self._lock:
             if self._epoll is None:
                 self._epoll = select.epoll()
             try:
@@ -59,31 +61,31 @@ class Registry:
             except OSError as error:
                 self._replace_epoll(error)
                 self._epoll.register(child.pidfd, select.EPOLLIN)
-            child.hold()
+            child.watched = True
             self._live[child.pidfd] = (child, handle)
             self._watched.add(handle)
 
     def ended(self, child: Child) -> None:
         """Somebody has seen the end of ``child``."""
-        with self._changed:
+        with self._lock:
             if not self._sleeping:  # else the sleeper is just being told
                 self._take(child.pidfd)
 
     def forget(self, handle: Handle) -> None:
         """The handle was closed."""
-        with self._changed:
+        with self._lock:
             self._finished.discard(handle)
             self._watched.discard(handle)
 
     def sweep(self) -> None:
         """Reaps whoever has ended. O(ended)."""
-        with self._changed:
+        with self._lock:
             if not self._sleeping:
                 self._collect(0)
 
     def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             if not self._sleeping:
                 self._collect(0)
             # What could make us sleep for ever is only looked at when we are about to.
@@ -111,11 +113,11 @@ class Registry:
                 return
         else:
             self._sleeping = True
-            self._changed.release()
+            self._lock.release()
             try:
                 events = self._epoll.poll(timeout)
             finally:
-                self._changed.acquire()
+                self._lock.acquire()
                 self._sleeping = False
                 self._changed.notify_all()
         for pidfd, _ in events:
@@ -141,7 +143,7 @@ class Registry:
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
         with contextlib.suppress(OSError):  # closed behind our back
             self._epoll.unregister(pidfd)
-        child.release()
+        child.unwatched()
         self._watched.discard(handle)
         self._finished.add(handle)
         handle._seen_finished()
@@ -164,22 +166,19 @@ class Registry:
                 done.append(handle)
         return done
 
-    def close_inherited(self) -> None:
-        if self._epoll is not None:
-            self._epoll.close()
 
-
-registry = Registry()
+_registry = Registry()
 _lost: list[object] = []
 
 
-def _renew_after_fork() -> None:
-    global registry
-    registry.close_inherited()  # here, while its number is certainly still ours
-    registry = Registry()
-
-
-os.register_at_fork(after_in_child=_renew_after_fork)
+def registry() -> Registry:
+    """That of this process. Made anew after a fork when it is first needed, not in an at-fork hook: most children
+    never do, and what the hook touched, each would have to copy."""
+    global _registry
+    if _registry.owner != os.getpid():
+        _lost.append(_registry)  # its epoll is the parent's too; not closed: by now the number may be another's
+        _registry = Registry()
+    return _registry
 
 
 def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
@@ -197,4 +196,4 @@ def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
     threads at once. ``multiprocessing.connection.wait`` works on the ``sentinel`` of each as well.
     """
     handles = processes if isinstance(processes, Collection) else list(processes)
-    return registry.wait(handles, timeout) if handles else []
+    return registry().wait(handles, timeout) if handles else []

@@ -68,11 +68,10 @@ class PreexecFn:
 
     def __init__(self) -> None:
         self._close_ended()
-        _native.rehearse(pdeathsig=_native.is_main_thread())
         self._owner = os.getpid()
         self._lifeline = -1
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
-        self._lifeline = _native.lifeline_open()
+        self._lifeline = _native.lifeline_open(pdeathsig=True)
 
     def __call__(self) -> None:
         """In the child. Not for you to call."""

@@ -24,7 +24,7 @@ def main() -> None:
     process = orphanguard.get_context(sys.argv[1]).Process(target=nothing)
     if sys.argv[1] != "fork":
         resource_tracker.ensure_running()
-    _native.lifeline_close(_native.lifeline_open())
+    _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
     before = state()
     try:
         process.start()

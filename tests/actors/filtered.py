@@ -69,7 +69,7 @@ def main() -> None:
 
     def run() -> None:
         resource_tracker.ensure_running()
-        _native.lifeline_close(_native.lifeline_open())
+        _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
         if when == "between":
             first = context.Process(target=os.getpid)
             first.start()

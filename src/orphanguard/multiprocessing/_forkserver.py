@@ -44,7 +44,7 @@ class _ServerLifeline:
         self._owner = 0
 
     def start(self, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-        lifeline = _native.lifeline_open()
+        lifeline = _native.lifeline_open(pdeathsig=True)
         try:
             pid, pidfd = spawnv(path, args, fds, lifeline)
         except BaseException:
@@ -100,7 +100,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         lifeline = answer_r = answer_w = status = data_w = pidfd = -1
         sent = False
         try:
-            lifeline = _native.lifeline_open()
+            lifeline = _native.lifeline_open(pdeathsig=False)
             answer_r, answer_w = os.pipe()
             data = _stdlib.dump_for_forkserver(
                 self,

@@ -33,7 +33,7 @@ class GuardedPopen:
     def adopt(self, child: Child, process_obj: Any) -> None:
         """The last step of a launch: from here on the child is waited for. Aborts it if that fails."""
         try:
-            _waiting.registry.add(child, process_obj)
+            _waiting.registry().add(child, process_obj)
         except BaseException:
             child.abort()
             raise
@@ -62,7 +62,7 @@ class GuardedPopen:
         ended_before = self.child.returncode is not None
         returncode = self.child.poll() if timeout is not None and timeout <= 0 else self.child.wait(timeout)
         if returncode is not None and not ended_before:
-            _waiting.registry.ended(self.child)
+            _waiting.registry().ended(self.child)
         return returncode
 
     def _send_signal(self, sig: int) -> None:
@@ -85,7 +85,7 @@ class GuardedProcess(_ProcessBase):
         Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
         out. A failed start leaves nothing behind.
         """
-        _stdlib.start(self, _waiting.registry.sweep)
+        _stdlib.start(self)
 
     @property
     def guard(self) -> Guard | None:
@@ -99,7 +99,7 @@ class GuardedProcess(_ProcessBase):
 
     def close(self) -> None:
         super().close()
-        _waiting.registry.forget(self)
+        _waiting.registry().forget(self)
 
     def _started_child(self) -> Child:
         self._check_closed()
@@ -127,7 +127,7 @@ class GuardedProcess(_ProcessBase):
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
         pipe that siblings hold open, and would cost the parent another fd."""
-        armed = _native.origin().armed
+        armed = _native.armed()
         if armed >= 0 and parent_sentinel is not None:
             os.close(parent_sentinel)
             parent_sentinel = armed

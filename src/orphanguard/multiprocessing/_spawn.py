@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 def spawnv(path: Any, args: Sequence[Any], fds: Iterable[int], lifeline: int) -> tuple[int, int]:
     """``util.spawnv_passfds`` with an armed child. Returns (pid, pidfd)."""
-    _native.rehearse(pdeathsig=_native.is_main_thread())
     return _native.spawn(os.fsencode(path), [os.fsencode(arg) for arg in args], fds, lifeline)
 
 
@@ -29,7 +28,7 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
 
     def _launch(self, process_obj: BaseProcess) -> None:
         main_thread = _native.is_main_thread()
-        lifeline = _native.lifeline_open()
+        lifeline = _native.lifeline_open(pdeathsig=True)
         child: Child | None = None
 
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:

@@ -7,8 +7,9 @@ module is patched: plain ``multiprocessing`` in the same interpreter is untouche
 What is relied on, and checked by tests/test_stdlib_drift.py:
 
 - ``BaseProcess.start`` looks up ``_cleanup`` (replaced: O(ended) instead of O(all children)).
-- ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice: the sentinel pipe, then the data
-  pipe whose read end goes to ``_bootstrap(parent_sentinel=...)``.
+- ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice before it: the sentinel pipe, then the
+  data pipe whose read end goes to ``_bootstrap(parent_sentinel=...)``; the parent's ends end up in one
+  ``util.Finalize``.
 - ``popen_spawn_posix.Popen._launch`` calls ``spawn.get_preparation_data`` and ``util.spawnv_passfds``.
 - ``ForkServer.ensure_running`` calls ``util.spawnv_passfds``; ``connect_to_new_process`` calls ``os.pipe`` twice.
 - ``spawn.prepare`` ignores keys that it does not know; the preparation data is unpickled before it runs.
@@ -18,12 +19,15 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import context as _context
 from multiprocessing import popen_fork as _popen_fork
 from multiprocessing import process, util
 from types import FunctionType
 from typing import Any, cast
+
+from .. import _native, _waiting
 
 # The stubs of typeshed leave out what this file is about.
 context: Any = _context
@@ -39,7 +43,7 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
     spawn_launch: Any = popen_spawn_posix.Popen._launch  # type: ignore[attr-defined]
     return (
         (process.BaseProcess.start, ("_cleanup",)),
-        (popen_fork.Popen._launch, ("os", "pipe", "fork")),
+        (popen_fork.Popen._launch, ("os", "pipe", "fork", "util", "Finalize")),
         (spawn_launch, ("spawn", "get_preparation_data", "util", "spawnv_passfds")),
         (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
         (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
@@ -94,43 +98,52 @@ class Overlay:
         return getattr(self._module, name)
 
 
-class Pipes:
-    """``os`` for one launch: remembers the pipes that it makes, so that a failed launch leaves none.
+class _Launch(threading.local):
+    """What the borrowed launches find as ``os`` and ``util``, for the launch that is under way in this thread.
 
-    (The standard library leaves them open if the second pipe or the fork fails.)
+    A launch that fails leaves no pipe. (The standard library's does if its second pipe or its fork fails.)
     """
 
-    def __init__(self, **names: object) -> None:
-        self.made: list[tuple[int, int]] = []
-        self._open: set[int] = set()
-        self._ready: list[tuple[int, int]] = []
-        self.os = Overlay(os, pipe=self._pipe, close=self._close, **names)
+    lifeline = -1
+    pidfd = -1
+    pipes: list[tuple[int, int]]
 
-    def prepare(self, count: int) -> None:
-        """Makes the first ``count`` pipes now; raises OSError if there is no room for them."""
-        self._ready = [self._make() for _ in range(count)]
-
-    def _pipe(self) -> tuple[int, int]:
-        ends = self._ready.pop() if self._ready else self._make()
-        self.made.append(ends)
-        return ends
-
-    def _make(self) -> tuple[int, int]:
+    def pipe(self) -> tuple[int, int]:
         ends = os.pipe()
-        self._open.update(ends)
+        self.pipes.append(ends)
         return ends
 
-    def _close(self, fd: int) -> None:
-        self._open.discard(fd)
-        os.close(fd)
+    def prepared_pipe(self) -> tuple[int, int]:
+        return self.pipes.pop()
 
-    def close_all(self) -> None:
-        while self._open:
-            os.close(self._open.pop())
+    def fork(self) -> int:
+        """The data pipe of a forked child has no use but this one: it is the gate."""
+        pid, self.pidfd = _native.fork_armed(self.lifeline, self.pipes[1])
+        return pid
+
+    @staticmethod
+    def close_at_once(popen: Any, close_fds: Any, fds: tuple[int, ...]) -> None:
+        """In place of ``util.Finalize``: with a pidfd and the lifeline, neither end has a use in the parent."""
+        for fd in fds:
+            os.close(fd)
+
+    def close_pipes(self) -> None:
+        for ends in self.pipes:
+            for fd in ends:
+                os.close(fd)
 
 
-def start(process_obj: process.BaseProcess, cleanup: Callable[[], None]) -> None:
-    replaced(process.BaseProcess.start, _cleanup=cleanup)(process_obj)
+_launch = _Launch()
+_start = replaced(process.BaseProcess.start, _cleanup=lambda: _waiting.registry().sweep())
+_launch_fork = replaced(
+    popen_fork.Popen._launch,
+    os=Overlay(os, pipe=_launch.pipe, fork=_launch.fork, close=os.close),
+    util=Overlay(util, Finalize=_launch.close_at_once, close_fds=None),
+)
+
+
+def start(process_obj: process.BaseProcess) -> None:
+    _start(process_obj)
 
 
 def discard_child(process_obj: process.BaseProcess) -> None:
@@ -142,18 +155,16 @@ def is_current(process_obj: object) -> bool:
     return process_obj is process.current_process()
 
 
-def launch_fork(popen: Any, process_obj: process.BaseProcess, fork: Callable[[int], int]) -> int:
-    """Launches by ``fork(read end)``, of the data pipe that a forked child has no use for; returns its write end.
-
-    The caller owns ``popen.finalizer``, which closes that write end and the standard library's sentinel.
-    """
-    pipes: Pipes = Pipes(fork=lambda: fork(pipes.made[1][0]))
+def launch_fork(popen: Any, process_obj: process.BaseProcess, lifeline: int) -> int:
+    """Forks a child that is armed on ``lifeline``; returns its pidfd. If it raises, there is no child."""
+    _launch.lifeline = lifeline
+    _launch.pipes = []
     try:
-        replaced(popen_fork.Popen._launch, os=pipes.os)(popen, process_obj)
+        _launch_fork(popen, process_obj)
     except BaseException:
-        pipes.close_all()
+        _launch.close_pipes()
         raise
-    return pipes.made[1][1]
+    return _launch.pidfd
 
 
 def launch_spawn(
@@ -211,15 +222,15 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
     """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
     from multiprocessing import forkserver
 
-    pipes = Pipes()
+    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_launch.prepared_pipe))
+    _launch.pipes = []
     try:
         # Not between the connection and the request: the server does not survive a client that gives up there.
-        pipes.prepare(2)
-        result = replaced(forkserver.ForkServer.connect_to_new_process, os=pipes.os)(
-            cast(Any, forkserver)._forkserver, fds
-        )
+        _launch.pipe()
+        _launch.pipe()
+        result = connect(cast(Any, forkserver)._forkserver, fds)
     except BaseException:
-        pipes.close_all()
+        _launch.close_pipes()  # those that were not handed out; the standard library closes the others
         raise
     return cast("tuple[int, int]", result)
 
