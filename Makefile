@@ -18,7 +18,7 @@ demo: $(VENV)/.ready
 	@$(RUN) -m demo
 
 test: $(VENV)/.ready
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n 4 $(ARGS)
 
 # Strict warnings are errors here, never on a user's machine.
 CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2

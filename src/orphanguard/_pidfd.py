@@ -9,7 +9,6 @@ holds `Child._lock`, and what blocks (the poll) does not.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
 import time
@@ -30,8 +29,8 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
     milliseconds = -1
     while True:
         if deadline is not None:
-            # Rounded up: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
-            milliseconds = min(math.ceil(max(deadline - time.monotonic(), 0) * 1000), 2**31 - 1)
+            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
+            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
         try:
             return _native.wait_readable(fd, milliseconds)
         except InterruptedError:

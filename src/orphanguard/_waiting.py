@@ -18,24 +18,25 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterable, Set
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Collection, Set
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Protocol, TypeVar
+
     from ._pidfd import Child
 
+    class Handle(Protocol):
+        """What users hold: a process object."""
 
-class Handle(Protocol):
-    """What users hold: a process object."""
+        def _started_child(self) -> Child:
+            """Its `Child`; ValueError if it was not started, is closed, or is another process's."""
+            ...
 
-    def _started_child(self) -> Child:
-        """Its `Child`; ValueError if it was not started, is closed, or is another process's."""
-        ...
+        def _seen_finished(self) -> None: ...
 
-    def _seen_finished(self) -> None: ...
-
-
-T = TypeVar("T", bound=Handle)
+    T = TypeVar("T", bound=Handle)
 
 
 class Registry:

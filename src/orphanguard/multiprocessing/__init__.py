@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import multiprocessing as _standard
-from typing import TYPE_CHECKING, Any
 
 from ._context import Process, get_context
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._managers import SyncManager
 
 __all__ = ["Manager", "Pool", "Process", "get_context"]

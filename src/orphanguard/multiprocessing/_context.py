@@ -9,13 +9,14 @@ from __future__ import annotations
 import multiprocessing
 from importlib import import_module
 from multiprocessing import context
-from typing import TYPE_CHECKING, Any
 
 from ._fork import ForkProcess
 from ._process import GuardedProcess
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any
 
     from ._managers import SyncManager
 

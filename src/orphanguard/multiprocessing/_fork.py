@@ -6,15 +6,16 @@ There it waits at a gate (csrc/lifeline.c) until the parent holds its pidfd.
 from __future__ import annotations
 
 from multiprocessing import context, popen_fork
-from typing import TYPE_CHECKING, Any
 
 from .. import _native
 from .._pidfd import Child
 from . import _stdlib
 from ._process import GuardedPopen, GuardedProcess
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any
 
 
 class Popen(GuardedPopen, popen_fork.Popen):

@@ -17,7 +17,6 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
-from typing import TYPE_CHECKING, Any
 
 from .. import _native
 from .._errors import guard_error
@@ -28,8 +27,10 @@ from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
 from ._spawn import spawnv
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any
 
 
 _SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead child's status many times over

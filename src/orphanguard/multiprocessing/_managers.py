@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from multiprocessing import managers
-from typing import TYPE_CHECKING, Any
 
 from ._context import get_context
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.pool import Pool as PoolType
+    from typing import Any
 
 
 def guarded_pool(*args: Any, **kwargs: Any) -> PoolType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_spawn_posix
-from typing import TYPE_CHECKING, Any
 
 from .. import _native
 from .._pidfd import Child
@@ -14,8 +13,10 @@ from ._arrival import Arming
 from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from typing import Any
 
 
 def spawnv(path: Any, args: Sequence[Any], fds: Iterable[int], lifeline: int) -> tuple[int, int]:

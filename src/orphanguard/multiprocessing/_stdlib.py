@@ -20,20 +20,29 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import context as _context
 from multiprocessing import popen_fork as _popen_fork
-from multiprocessing import process, util
+from multiprocessing import process as _process
+from multiprocessing import util
 from types import FunctionType
-from typing import Any, cast
 
 from .. import _native, _waiting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from multiprocessing.process import BaseProcess
+    from typing import Any
+
+    SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
+    _Dict = dict[str, Any]
+else:
+    _Dict = dict
 
 # The stubs of typeshed leave out what this file is about.
 context: Any = _context
 popen_fork: Any = _popen_fork
-
-SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
+process: Any = _process
 
 
 def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
@@ -50,7 +59,7 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
     )
 
 
-class _Globals(dict[str, Any]):
+class _Globals(_Dict):
     """The globals of a function, some of them replaced; the others are looked up when they are used.
 
     Not a copy of all: its reference counts would dirty, on both sides of a fork, every page that one of them is on.
@@ -142,20 +151,20 @@ _launch_fork = replaced(
 )
 
 
-def start(process_obj: process.BaseProcess) -> None:
+def start(process_obj: BaseProcess) -> None:
     _start(process_obj)
 
 
-def discard_child(process_obj: process.BaseProcess) -> None:
+def discard_child(process_obj: BaseProcess) -> None:
     """The process has been seen finished: `active_children` and the interpreter's exit need not ask it."""
-    cast(Any, process)._children.discard(process_obj)
+    process._children.discard(process_obj)
 
 
 def is_current(process_obj: object) -> bool:
     return process_obj is process.current_process()
 
 
-def launch_fork(popen: Any, process_obj: process.BaseProcess, lifeline: int) -> int:
+def launch_fork(popen: Any, process_obj: BaseProcess, lifeline: int) -> int:
     """Forks a child that is armed on ``lifeline``; returns its pidfd. If it raises, there is no child."""
     _launch.lifeline = lifeline
     _launch.pipes = []
@@ -167,9 +176,7 @@ def launch_fork(popen: Any, process_obj: process.BaseProcess, lifeline: int) -> 
     return _launch.pidfd
 
 
-def launch_spawn(
-    popen: Any, process_obj: process.BaseProcess, spawnv: SpawnvPassfds, extra: Callable[[], object]
-) -> None:
+def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, extra: Callable[[], object]) -> None:
     """Launches by ``spawnv(path, args, fds)``; ``extra()`` joins the preparation data, which is unpickled first."""
 
     from multiprocessing import popen_spawn_posix, spawn
@@ -184,7 +191,7 @@ def launch_spawn(
     )(popen, process_obj)
 
 
-def dump_for_forkserver(popen: Any, process_obj: process.BaseProcess, extra: Callable[[], object]) -> bytes:
+def dump_for_forkserver(popen: Any, process_obj: BaseProcess, extra: Callable[[], object]) -> bytes:
     """What a fork server's child reads from its data pipe; ``extra()`` is unpickled first of all."""
     from multiprocessing import spawn
 
@@ -212,7 +219,7 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
     """Starts the fork server by ``spawnv``, with ``preload`` imported in it, unless it runs already."""
     from multiprocessing import forkserver
 
-    server = cast(Any, forkserver)._forkserver
+    server: Any = forkserver._forkserver
     if preload not in server._preload_modules:
         server._preload_modules = [*server._preload_modules, preload]
     replaced(forkserver.ForkServer.ensure_running, util=Overlay(util, spawnv_passfds=spawnv))(server)
@@ -228,15 +235,16 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
         # Not between the connection and the request: the server does not survive a client that gives up there.
         _launch.pipe()
         _launch.pipe()
-        result = connect(cast(Any, forkserver)._forkserver, fds)
+        status, data = connect(forkserver._forkserver, fds)
     except BaseException:
         _launch.close_pipes()  # those that were not handed out; the standard library closes the others
         raise
-    return cast("tuple[int, int]", result)
+    return status, data
 
 
 def read_signed(fd: int) -> int:
     """A number that the fork server wrote: the child's pid, later its exit code. EOFError if the server is gone."""
     from multiprocessing import forkserver
 
-    return cast(int, cast(Any, forkserver).read_signed(fd))
+    number: int = forkserver.read_signed(fd)
+    return number
