@@ -49,12 +49,15 @@ int og_pidfd_send_signal(int pidfd, int sig, struct og_error *err)
     return 0;
 }
 
-/* Reaps the child if it has ended; does not block. ECHILD: not our child, or
- * somebody else reaped it. */
+/* Reaps the child if it has ended; does not block. *result is that child's for
+ * good: a signal handler of Python's that runs right after this call, and asks
+ * again, finds the status there. ECHILD: not our child, or somebody else
+ * reaped it. */
 int og_pidfd_reap(int pidfd, struct og_exit *result, struct og_error *err)
 {
     siginfo_t info = {.si_pid = 0};
-    *result = (struct og_exit){0, 0};
+    if (result->exited)
+        return 0;
     if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0)
         return og_fail(err, errno, "waitid(P_PIDFD)");
     if (info.si_pid == 0)

@@ -161,13 +161,18 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
         _fail(err, os_error)
 
 
-def pidfd_reap(pidfd: int) -> int | None:
+def new_exit() -> Any:
+    """Where `pidfd_reap` keeps the status of one child."""
+    return ffi.new("struct og_exit *")
+
+
+def pidfd_reap(pidfd: int, result: Any) -> int | None:
     """Reaps the child if it has ended: its exit code, or minus the signal; None while it runs.
 
+    ``result``: made by `new_exit` for this one child. Once reaped, the answer is there for whoever asks again.
     Raises ChildProcessError if it is not a child of this process, or somebody else has reaped it.
     """
     err = ffi.new("struct og_error *")
-    result = ffi.new("struct og_exit *")
     if lib.og_pidfd_reap(pidfd, result, err) < 0:
         _fail(err, os_error)
     return result.code if result.exited else None

@@ -4,6 +4,10 @@ A pid can belong to somebody else by the time it is used; a pidfd (Linux 5.3) ca
 ``poll(pidfd)`` and then ``waitid(P_PIDFD)``, signals go by ``pidfd_send_signal``, and no pid is used for
 either. The kernel lets only one caller reap a child; everything that ends in a reap or in a close therefore
 holds `Child._lock`, and what blocks (the poll) does not.
+
+A signal handler (of SIGCHLD, say) may ask the same child again between any two steps of a thread that holds the
+lock. So it is an RLock, what can be done only once leaves its result where the next caller looks first, and
+fds are closed when the last user is out.
 """
 
 from __future__ import annotations
@@ -47,7 +51,8 @@ class Child:
         self.lifeline = lifeline
         self.returncode: int | None = None
         self._owner = os.getpid()
-        self._lock = threading.Lock()
+        self._exit = _native.new_exit()
+        self._lock = threading.RLock()
         self._users = 0
         self._closed = False
 
@@ -61,7 +66,11 @@ class Child:
         if self.returncode is None and not self.inherited:
             with self._lock:
                 if self.returncode is None and not self._closed:
-                    self._ended(self._reap())
+                    self._users += 1
+                    try:
+                        self._ended(self._reap())
+                    finally:
+                        self.release()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -92,7 +101,8 @@ class Child:
     def release(self) -> None:
         with self._lock:
             self._users -= 1
-            self._close_unused()
+            if not self._users:
+                self._unused()
 
     def send_signal(self, signal: int) -> None:
         """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2)."""
@@ -105,7 +115,8 @@ class Child:
         """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
         with self._lock:
             self._closed = True
-            self._close_unused()
+            if not self._users:
+                self._unused()
 
     def __del__(self) -> None:
         # The registry holds a child until it has been reaped, so this one has: or the interpreter ends, and
@@ -113,14 +124,14 @@ class Child:
         if self.pidfd >= 0 and not self.inherited:
             os.close(self.pidfd)
 
-    def _close_unused(self) -> None:
-        if self._closed and not self._users and self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+    def _unused(self) -> None:
+        if self._closed and self.pidfd >= 0:
+            pidfd, self.pidfd = self.pidfd, -1
+            os.close(pidfd)
 
     def _reap(self) -> int | None:
         try:
-            return _native.pidfd_reap(self.pidfd)
+            return _native.pidfd_reap(self.pidfd, self._exit)
         except ChildProcessError:
             return self._status_after_reap()
 

@@ -119,8 +119,10 @@ class Registry:
                 self._sleeping = False
                 self._changed.notify_all()
         for pidfd, _ in events:
+            # No entry: a signal handler that ran here has taken it.
             # None from poll(): traced, dead but not reapable yet. It stays, and epoll tells again.
-            if self._live[pidfd][0].poll() is not None:
+            entry = self._live.get(pidfd)
+            if entry is not None and entry[0].poll() is not None:
                 self._take(pidfd)
 
     def _replace_epoll(self, error: OSError) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import context as _context
 from multiprocessing import popen_fork as _popen_fork
@@ -28,6 +29,8 @@ from typing import Any, cast
 # The stubs of typeshed leave out what this file is about.
 context: Any = _context
 popen_fork: Any = _popen_fork
+
+_SIGNED = struct.Struct("q")  # as in forkserver.py
 
 SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
 
@@ -222,6 +225,28 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
         pipes.close_all()
         raise
     return cast("tuple[int, int]", result)
+
+
+class Told:
+    """A number that is read once from a fork server's pipe, and stays here for all who ask again."""
+
+    _NOTHING = -(2**63)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(_SIGNED.pack(self._NOTHING))
+
+    def read(self, fd: int) -> int:
+        """Raises EOFError if the server is gone."""
+        # Into the buffer by the system call itself (eight bytes of a pipe come together): a signal handler can
+        # run after it, and ask, before the next line.
+        if self._number() == self._NOTHING:
+            os.readv(fd, [self._buffer])
+        if self._number() == self._NOTHING:
+            raise EOFError("the fork server is gone")
+        return self._number()
+
+    def _number(self) -> int:
+        return cast(int, _SIGNED.unpack(self._buffer)[0])
 
 
 def read_signed(fd: int) -> int:
