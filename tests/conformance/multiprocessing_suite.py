@@ -4,8 +4,9 @@
 
 Run it by the Python that is to be tested; that one must have the ``test`` package and orphanguard. With
 ``--stock`` the same tests run against the standard library alone. What fails is run once more, by itself: what
-passes then is called unstable. Compares with the latest stock run in DIR, if there is one, and exits with 1 if
-anything fails that does not fail in stock too.
+passes then is called unstable. What still fails, and what is skipped, is compared with the standard library:
+with the latest stock run in DIR, or else it is run there now. Exits with 1 if anything fails or is skipped that
+is not in stock too, or if a process is left behind.
 
 The tests run in a worker process. One that takes too long is reported with the stacks of all processes, its
 whole tree is ended, and a new worker runs the rest. Processes that outlive a worker are reported and ended.
@@ -70,13 +71,13 @@ if SUITE:
     faulthandler.register(STACKS, all_threads=True)
     if not SUITE.startswith("stock-"):
         take_the_place_of_multiprocessing()
-    import test.support
+    from test import _test_multiprocessing
 
-    if sys.version_info < (3, 11):
-        test.support.use_resources = None  # as in the later ones: all
-    from test._test_multiprocessing import install_tests_in_module_dict
-
-    install_tests_in_module_dict(globals(), SUITE.removeprefix("stock-"))
+    if not SUITE.startswith("stock-"):
+        # Its other module would have a fork server import _test_multiprocessing, whose classes hold on to the
+        # Process of that moment, before anybody imports this file there.
+        _test_multiprocessing.PRELOAD = ["__main__"]
+    _test_multiprocessing.install_tests_in_module_dict(globals(), SUITE.removeprefix("stock-"))
 
 
 class Result(unittest.TextTestResult):
@@ -193,7 +194,7 @@ class Run:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            preexec_fn=prepare_worker,
+            preexec_fn=prepare_worker,  # noqa: PLW1509 (no threads here)
         )
 
     def list_tests(self) -> list[str]:
@@ -305,26 +306,37 @@ def drive(arguments: argparse.Namespace) -> int:
         took = time.monotonic() - began
         bad = {test: result for test, result in results.items() if result[0] in BAD}
         again = {test: run.run([test]) for test in bad if test in tests}
-    unstable = {test for test, result in again.items() if result.get(test, ["not run"])[0] == "ok"}
+        unstable = {test for test, result in again.items() if result.get(test, ["not run"])[0] == "ok"}
+        stock: dict[str, list[str]] = {}
+        if not arguments.stock:
+            stock = json.loads(stock_file.read_text()) if stock_file.exists() else {}
+            unknown = [test for test in tests if test not in stock and results.get(test, ["ok"])[0] != "ok"]
+            stock.update(Run(arguments.method, True, arguments.timeout, Path(directory), log).run(unknown))
 
     if not arguments.k:
         (results_dir / f"{name}.json").write_text(json.dumps(results, indent=1))
-    stock = json.loads(stock_file.read_text()) if not arguments.stock and stock_file.exists() else {}
     ours = [test for test in bad if test not in unstable and stock.get(test, ["ok"])[0] not in BAD]
+    skipped_by_us = [
+        test
+        for test, result in results.items()
+        if stock and result[0] == "skip" and stock.get(test, ["skip"])[0] not in ("skip", *BAD)
+    ]
 
     for test, (outcome, text) in bad.items():
         note = "unstable" if test in unstable else "" if test in ours else "in stock too"
         print(f"=== {outcome} {test} {note and f'({note})'}\n{text}")
+    for test in skipped_by_us:
+        print(f"=== skipped, but not in stock: {test}: {results[test][1]}")
     for process in run.leftovers:
         print(f"=== left behind: {process}")
     outcomes = [result[0] for result in results.values()]
     print(
         f"{name}: {len(results)} run, {outcomes.count('ok')} ok, {outcomes.count('skip')} skipped, {len(bad)} not ok "
         f"({len(unstable)} of them unstable"
-        + (f", {len(bad) - len(unstable) - len(ours)} in stock too" if stock else "")
+        + ("" if arguments.stock else f", {len(bad) - len(unstable) - len(ours)} in stock too")
         + f"), {len(skipped)} left out, {len(run.leftovers)} processes left behind, {took:.0f} s"
     )
-    return bool(bad) if arguments.stock else bool(ours or run.leftovers)
+    return bool(bad) if arguments.stock else bool(ours or skipped_by_us or run.leftovers)
 
 
 def main() -> int:
