@@ -1,6 +1,7 @@
 # make demo   what happens to children when their parent is killed, strategy by strategy
 # make test   the test suite
 # make bench  what it costs, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
+# make conformance   CPython's own multiprocessing tests on orphanguard's processes; takes 7 minutes
 # Both set up all that they need in .venv (see tools/setup-venv.sh).
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ RUN := $(VENV)/bin/python
 
 SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
 
-.PHONY: demo test lint dist stress bench clean
+.PHONY: demo test conformance lint dist stress bench clean
 
 $(VENV)/.ready: $(SETUP_FROM)
 	@tools/setup-venv.sh $(VENV) $(PYTHON)
@@ -19,6 +20,12 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	@$(RUN) -m pytest -n 4 $(ARGS)
+
+# METHOD=fork: that one only; ARGS="-k PATTERN", ARGS=--stock: see there.
+METHOD ?= fork spawn forkserver
+conformance: $(VENV)/.ready
+	@status=0; for method in $(METHOD); do \
+	    $(RUN) tests/conformance/multiprocessing_suite.py $$method $(ARGS) || status=1; done; exit $$status
 
 # Strict warnings are errors here, never on a user's machine.
 CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2

@@ -74,20 +74,27 @@ int og_pidfd_send_signal(int pidfd, int sig)
     return 0;
 }
 
-/* Reaps the child if it has ended, and gives its exit code, or minus the
- * signal; OG_RUNNING if it has not. Does not block. ECHILD: not our child, or
- * somebody else reaped it. */
-int og_pidfd_reap(int pidfd)
+/* The exit code of a child that has ended, or minus the signal; OG_RUNNING if it
+ * has not. Does not block and does not reap: a signal handler of Python's, which
+ * may run right after this call, can ask again and gets the same answer. ECHILD:
+ * not our child, or somebody else reaped it. */
+int og_pidfd_status(int pidfd)
 {
     siginfo_t info = {.si_pid = 0};
-    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0)
+    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
         return OG_FAILED + failed(errno, "waitid(P_PIDFD)");
     if (info.si_pid == 0)
         return OG_RUNNING;
     return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
-/* As og_pidfd_reap(), of a process that somebody else has reaped: Linux 6.15.
+void og_pidfd_reap(int pidfd)
+{
+    siginfo_t info;
+    (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+}
+
+/* As og_pidfd_status(), of a process that somebody else has reaped: Linux 6.15.
  * Asking for anything but EXIT then is ESRCH; before the reap EXIT is not
  * returned, and the answer is OG_RUNNING. */
 int og_pidfd_reaped_status(int pidfd)

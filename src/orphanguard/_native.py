@@ -162,19 +162,24 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
         _fail(code, os_error)
 
 
-def pidfd_reap(pidfd: int) -> int | None:
-    """Reaps the child if it has ended: its exit code, or minus the signal; None while it runs.
+def pidfd_status(pidfd: int) -> int | None:
+    """The exit code of a child that has ended, or minus the signal; None while it runs. It stays a zombie.
 
     Raises ChildProcessError if it is not a child of this process, or somebody else has reaped it.
     """
-    code: int = lib.og_pidfd_reap(pidfd)
+    code: int = lib.og_pidfd_status(pidfd)
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)
     return None if code == _RUNNING else code
 
 
+def pidfd_reap(pidfd: int) -> None:
+    """Reaps the child if it has ended."""
+    lib.og_pidfd_reap(pidfd)
+
+
 def pidfd_reaped_status(pidfd: int) -> int | None:
-    """The exit code of a process that somebody else has reaped, as `pidfd_reap`. Linux 6.15 or later.
+    """The exit code of a process that somebody else has reaped, as `pidfd_status`. Linux 6.15 or later.
 
     None if it has not been reaped yet, or this kernel can't tell.
     """

@@ -4,6 +4,10 @@ A pid can belong to somebody else by the time it is used; a pidfd (Linux 5.3) ca
 ``poll(pidfd)`` and then ``waitid(P_PIDFD)``, signals go by ``pidfd_send_signal``, and no pid is used for
 either. The kernel lets only one caller reap a child; everything that ends in a reap or in a close therefore
 holds `Child._lock`, and what blocks (the poll) does not.
+
+A signal handler (of SIGCHLD, say) may ask for the same child between any two steps of a thread that holds the
+lock. So it is an RLock, what can be done only once (a reap) comes after its result has been stored, and fds are
+closed when the last user is out.
 """
 
 from __future__ import annotations
@@ -50,9 +54,9 @@ class Child:
         self.lifeline = lifeline
         self.returncode: int | None = None
         self._owner = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
-        self._users = 0  # threads that poll it
+        self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False
 
     @property
@@ -65,7 +69,12 @@ class Child:
         if self.returncode is None and not self.inherited:
             with self._lock:
                 if self.returncode is None and not self._closed:
-                    self._ended(self._reap())
+                    self._users += 1
+                    try:
+                        self._ended(self._status())
+                    finally:
+                        self._users -= 1
+                        self._close_unused()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -117,14 +126,16 @@ class Child:
 
     def _close_unused(self) -> None:
         if self._closed and not (self._users or self.watched) and self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+            pidfd, self.pidfd = self.pidfd, -1
+            os.close(pidfd)
 
-    def _reap(self) -> int | None:
+    def _status(self) -> int | None:
         try:
-            return _native.pidfd_reap(self.pidfd)
+            return _native.pidfd_status(self.pidfd)
         except ChildProcessError:
-            return self._status_after_reap()
+            pass
+        # Not ours to reap, or reaped: by a signal handler just now, or by somebody else.
+        return self._status_after_reap() if self.returncode is None else self.returncode
 
     def _status_after_reap(self) -> int | None:
         """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
@@ -141,9 +152,10 @@ class Child:
         return STATUS_LOST
 
     def _ended(self, returncode: int | None) -> None:
-        if returncode is None:
+        if returncode is None or self.returncode is not None:
             return
         self.returncode = returncode
+        _native.pidfd_reap(self.pidfd)
         lifeline, self.lifeline = self.lifeline, -1
         if lifeline >= 0:
             _native.lifeline_close(lifeline)

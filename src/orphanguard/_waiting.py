@@ -51,6 +51,7 @@ class Registry:
         self._watched: set[Handle] = set()  # their handles: one call tells whether all of many are here
         self._finished: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._sleeping = False
+        self._sleeper = 0
 
     def add(self, child: Child, handle: Handle) -> None:
         """Starts watching. Raises OSError (EMFILE, ENOSPC, ENOMEM) and watches nothing then."""
@@ -96,11 +97,22 @@ class Registry:
                 if left is not None and left <= 0:
                     break
                 if self._sleeping:
+                    if self._sleeper == threading.get_ident():
+                        return self._wait_apart(handles, left)
                     self._changed.wait(left)
                 else:
                     self._collect(left)
                 done = self._finished_among(handles)
             return done
+
+    @staticmethod
+    def _wait_apart(handles: Collection[T], timeout: float | None) -> list[T]:
+        """In a signal handler that has interrupted the sleeper: that one is told by the epoll, so leave it alone."""
+        poller = select.poll()
+        for handle in handles:
+            poller.register(handle._started_child().pidfd, select.POLLIN)
+        poller.poll(None if timeout is None else timeout * 1000)
+        return [handle for handle in handles if handle._started_child().poll() is not None]
 
     def _collect(self, timeout: float | None) -> None:
         """Takes out those that have ended; sleeps up to ``timeout`` seconds, without the lock, for the first."""
@@ -114,6 +126,7 @@ class Registry:
                 return
         else:
             self._sleeping = True
+            self._sleeper = threading.get_ident()
             self._lock.release()
             try:
                 events = self._epoll.poll(timeout)
@@ -123,7 +136,9 @@ class Registry:
                 self._changed.notify_all()
         for pidfd, _ in events:
             # None from poll(): traced, dead but not reapable yet. It stays, and epoll tells again.
-            if self._live[pidfd][0].poll() is not None:
+            # No entry: a signal handler that ran here has taken it.
+            entry = self._live.get(pidfd)
+            if entry is not None and entry[0].poll() is not None:
                 self._take(pidfd)
 
     def _replace_epoll(self, error: OSError) -> None:
@@ -153,7 +168,7 @@ class Registry:
         finished = self._finished
         if len(finished) > (len(handles) if isinstance(handles, (Set, dict)) else 8):
             return [handle for handle in handles if handle in finished]
-        return [handle for handle in finished if handle in handles]  # type: ignore[misc]
+        return [handle for handle in list(finished) if handle in handles]  # type: ignore[misc]
 
     def _checked(self, handles: Iterable[T]) -> list[T]:
         """Those whose end another thread has seen but not told yet. Raises for what can't be waited for."""

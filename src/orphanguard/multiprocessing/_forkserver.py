@@ -68,6 +68,7 @@ class ForkServerChild(Child):
     def __init__(self, pid: int, pidfd: int, lifeline: int, status: int) -> None:
         super().__init__(pid, pidfd, lifeline)
         self.status = status  #: read end of the pipe on which the server tells the exit code
+        self._told = _stdlib.Told()
 
     def _status_after_reap(self) -> int | None:
         if not wait_readable(self.pidfd, 0):
@@ -78,7 +79,7 @@ class ForkServerChild(Child):
         if not wait_readable(self.status, _SERVER_TELLS):
             return None  # the server is stopped; it will tell when it runs
         try:
-            return _stdlib.read_signed(self.status)
+            return self._told.read(self.status)
         except EOFError:
             pass
         # The server is gone. Whoever adopted the child reaps it, and then this kernel may know.
@@ -87,11 +88,11 @@ class ForkServerChild(Child):
             time.sleep(_RETRY)
         return self._status_lost() if known is None else known
 
-    def _ended(self, returncode: int | None) -> None:
-        super()._ended(returncode)
-        if returncode is not None and self.status >= 0:
-            os.close(self.status)
-            self.status = -1
+    def _close_unused(self) -> None:
+        super()._close_unused()
+        if self.returncode is not None and not self._users and self.status >= 0:
+            status, self.status = self.status, -1
+            os.close(status)
 
 
 class Popen(GuardedPopen, popen_forkserver.Popen):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import threading
 from multiprocessing import context as _context
 from multiprocessing import popen_fork as _popen_fork
@@ -240,6 +241,30 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
         _launch.close_pipes()  # those that were not handed out; the standard library closes the others
         raise
     return status, data
+
+
+class Told:
+    """A number that is read once from a fork server's pipe, and stays here for all who ask again."""
+
+    _NUMBER = struct.Struct("q")  # as in forkserver.py
+    _NOTHING = -(2**63)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(self._NUMBER.pack(self._NOTHING))
+
+    def read(self, fd: int) -> int:
+        """Raises EOFError if the server is gone."""
+        # Into the buffer by the system call itself (eight bytes of a pipe come together): a signal handler can
+        # run after it, and ask, before the next line.
+        if self._number() == self._NOTHING:
+            os.readv(fd, [self._buffer])
+        if self._number() == self._NOTHING:
+            raise EOFError("the fork server is gone")
+        return self._number()
+
+    def _number(self) -> int:
+        number: int = self._NUMBER.unpack(self._buffer)[0]
+        return number
 
 
 def read_signed(fd: int) -> int:

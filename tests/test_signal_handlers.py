@@ -1,0 +1,81 @@
+"""A signal handler may ask for a child at any moment, also while the main thread is asking for the same one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from witness import METHODS
+
+pytestmark = pytest.mark.starts_fork_server
+
+PROGRAM = """
+import faulthandler, signal, sys, time
+import orphanguard
+
+faulthandler.dump_traceback_later(40, exit=True)
+method, told_by_kernel = sys.argv[1], sys.argv[2] == "True"
+context = orphanguard.get_context(method)
+if not told_by_kernel:  # a kernel before Linux 6.15: the status is there once
+    orphanguard._native.pidfd_reaped_status = lambda pidfd: None
+live = []
+
+def look(*_):
+    for process in list(live):
+        process.is_alive()
+
+def look_often(*_):
+    look()
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)  # again only now: handlers must not pile up
+
+signal.signal(signal.SIGCHLD, look)
+signal.signal(signal.SIGALRM, look_often)
+look_often()
+started = 0
+end = time.monotonic() + 2
+while time.monotonic() < end or started < 30:
+    process = context.Process(target=sys.exit, args=(7,))
+    process.start()
+    started += 1
+    live.append(process)
+    ended = [process for process in live if not process.is_alive()]
+    assert all(process.exitcode == 7 for process in ended), ended
+    live[:] = [process for process in live if process not in ended]
+for process in live:
+    process.join()
+    assert process.exitcode == 7, process
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+"""
+
+
+@pytest.mark.parametrize("told_by_kernel", (True, False), ids=("keeps-status", "old-kernel"))
+@pytest.mark.parametrize("method", METHODS)
+def test_they_ask_too(method: str, told_by_kernel: bool) -> None:
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, method, str(told_by_kernel)]
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    subprocess.run(command, check=True, env=environment, timeout=100)
+
+
+def test_a_handler_waits_while_its_thread_waits() -> None:
+    """orphanguard.wait() inside a handler that has interrupted orphanguard.wait(): both hear of their own."""
+    program = """
+import faulthandler, os, signal
+import orphanguard
+faulthandler.dump_traceback_later(20, exit=True)
+context = orphanguard.get_context("fork")
+inner, outer = [context.Process(target=signal.pause) for _ in range(2)]
+inner.start(), outer.start()
+heard = []
+def look(*_):
+    inner.kill()
+    heard.extend(orphanguard.wait([inner]))
+    outer.kill()
+signal.signal(signal.SIGALRM, look)
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+assert orphanguard.wait([outer]) == [outer]
+assert heard == [inner]
+assert orphanguard.wait([inner, outer], 0) in ([inner, outer], [outer, inner])
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
