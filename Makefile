@@ -2,7 +2,8 @@
 # make test   the test suite
 # make bench  what it costs, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
 # make conformance   CPython's own multiprocessing tests on orphanguard's processes; takes 7 minutes
-# Both set up all that they need in .venv (see tools/setup-venv.sh).
+# make stress 10,000 starts and joins that leave nothing; takes some minutes
+# make demo and make test set up all they need in .venv (see tools/setup-venv.sh).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,6 +21,9 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	@$(RUN) -m pytest -n 4 $(ARGS)
+
+stress: $(VENV)/.ready
+	@$(RUN) tests/stress/rounds.py $(ARGS)
 
 # METHOD=fork: that one only; ARGS="-k PATTERN", ARGS=--stock: see there.
 METHOD ?= fork spawn forkserver

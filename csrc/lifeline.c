@@ -89,7 +89,8 @@ static struct pipe_end reader = {.fd = -1}; /* of strands[0], for forked childre
 static __thread struct {
     int lifeline; /* -1: an ordinary fork */
     int gate;
-} next_fork = {-1, -1};
+    int forks; /* since it was set */
+} next_fork = {-1, -1, 0};
 
 static struct og_origin next_origin;
 static struct og_origin origin = {.lifeline = -1, .armed = -1};
@@ -285,9 +286,9 @@ static void close_locked(int fd)
 /* Everything but the owner is set here, in the parent: the child has one call
  * less to make, and what a seccomp filter refuses is refused before there is a
  * child. Without an owner the kernel sends nothing. */
-static int load(int fd, struct og_error *err)
+static int load(int fd, int sig, struct og_error *err)
 {
-    if (fcntl(fd, F_SETSIG, SIGKILL) < 0)
+    if (fcntl(fd, F_SETSIG, sig) < 0)
         return og_fail(err, errno, "fcntl(F_SETSIG)");
     if (fcntl(fd, F_SETOWN, 0) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
@@ -325,7 +326,7 @@ int og_lifeline_open(int pdeathsig)
         if (fd < 0 && !out_of_resources(why.code))
             fd = open_solo(&why);
     }
-    if (fd >= 0 && load(fd, &why) < 0) {
+    if (fd >= 0 && load(fd, SIGKILL, &why) < 0) {
         close_locked(fd);
         fd = -1;
     }
@@ -424,15 +425,12 @@ static int arm_inherited(int sig, struct og_error *err)
         return og_fail(err, errno, "open(/proc/self/fd)");
     if (!identify(&end, fd) || end.ino != inherited.ino || end.dev != inherited.dev)
         og_fail(err, ENOENT, "open(/proc/self/fd)");
-    else if (load(fd, err) == 0 && og_make_mine(fd, 0, err) == 0) {
-        if (fcntl(fd, F_SETSIG, sig) == 0) {
-            struct pollfd look = {.fd = fd};
-            if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
-                die_now(sig);
-            armed_on(fd, sig, 0);
-            return fd;
-        }
-        og_fail(err, errno, "fcntl(F_SETSIG)");
+    else if (load(fd, sig, err) == 0 && og_make_mine(fd, 0, err) == 0) {
+        struct pollfd look = {.fd = fd};
+        if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
+            die_now(sig);
+        armed_on(fd, sig, 0);
+        return fd;
     }
     close(fd);
     return -1;
@@ -494,6 +492,7 @@ void og_arm_next_fork(int fd, int gate)
 {
     next_fork.lifeline = fd;
     next_fork.gate = gate;
+    next_fork.forks = 0;
 }
 
 /* --- at fork ------------------------------------------------------------
@@ -518,7 +517,8 @@ static void before_fork(void)
 
 static void after_fork_in_parent(void)
 {
-    og_arm_next_fork(-1, -1);
+    next_fork.lifeline = -1;
+    next_fork.forks++;
     pthread_mutex_unlock(&lock);
 }
 
@@ -590,8 +590,12 @@ int og_init(void)
  * child. */
 int og_admit(int pid, int gate)
 {
-    struct og_error err;
-    int pidfd = og_pidfd(pid, &err);
+    struct og_error err = {EDEADLK, "fork, while an at-fork hook of this program forks as well"};
+    int pidfd = -1;
+    if (next_fork.forks == 1)
+        pidfd = og_pidfd(pid, &err);
+    else
+        kill(pid, SIGKILL); /* which of the two was armed? Ours may be running, and is not reaped */
     char order = pidfd >= 0 ? GO : STOP;
     ssize_t written;
     do /* EPIPE: killed while it waited */

@@ -144,6 +144,29 @@ def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert process.exitcode == 0
 
 
+def test_an_at_fork_hook_that_forks() -> None:
+    """Which of the two children was armed can't be known then, so the start is refused and nothing runs unguarded."""
+    program = """
+import os, signal, orphanguard
+once = [True]
+def hook():
+    if once and once.pop():
+        os._exit(0) if (pid := os.fork()) == 0 else None
+context = orphanguard.get_context("fork")
+os.register_at_fork(before=hook)
+try:
+    context.Process(target=print, args=("ran",)).start()
+except orphanguard.GuardUnavailable as error:
+    print("refused:", "at-fork hook" in str(error))
+process = context.Process(target=signal.getsignal, args=(2,))
+process.start()
+process.join()
+print("then", process.exitcode)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "refused: True\nthen 0\n"
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_kernel_refuses_to_clone(method: str) -> None:
