@@ -6,7 +6,9 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "shim_api.h"
 
@@ -30,7 +32,27 @@ static inline int og_fail(struct og_error *err, int code, const char *call)
 /* To the outside: -errno, with the name of the call kept for og_failed_call(). */
 int og_report(const struct og_error *err);
 
+/* An fd and what it referred to when we made it. A program may close our fds
+ * (os.closerange) and get their numbers again for something else; we must
+ * neither close nor use that. */
+struct pipe_end {
+    int fd;
+    dev_t dev;
+    ino_t ino;
+};
+
+#define OG_NO_PIPE ((struct pipe_end){.fd = -1})
+
+bool og_identify(struct pipe_end *end, int fd);
+bool og_still_ours(const struct pipe_end *end);
+void og_close_if_ours(struct pipe_end *end);
+int og_load(int fd, int sig, struct og_error *err);
+void og_lifelines_lock(void);
+void og_lifelines_unlock(void);
+int og_rehearse_pdeathsig(struct og_error *err);
+
 /* Async-signal-safe: used between fork or clone and exec. */
+struct pipe_end og_lifelines_leave(void);
 int og_make_mine(int fd, int pdeathsig, struct og_error *err);
 int og_die_if_hung_up(int fd, struct og_error *err);
 

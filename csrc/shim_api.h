@@ -11,7 +11,13 @@
 
 const char *og_failed_call(void);
 
-/* --- lifeline.c: who dies with whom ------------------------------------- */
+/* --- lifeline.c: what a parent holds for its children -------------------- */
+
+int og_lifeline_open(int pdeathsig);
+void og_lifeline_close(int fd);
+int og_lifeline_owner(int fd);
+
+/* --- arm.c: what a child does to die with it ------------------------------ */
 
 /* Where this process came from, as its parent's at-fork handlers saw it. */
 struct og_origin {
@@ -25,9 +31,6 @@ struct og_origin {
 
 int og_init(void);
 int og_is_main_thread(void);
-int og_lifeline_open(int pdeathsig);
-void og_lifeline_close(int fd);
-int og_lifeline_owner(int fd);
 void og_arm_next_fork(int fd, int gate);
 int og_admit(int pid, int gate);
 int og_arm(int fd, int pdeathsig);

@@ -1,0 +1,306 @@
+/* Arming: what a child does, or has done to it, to die with its parent.
+ *
+ * Two layers. The lifeline (lifeline.c) is the guarantee: the child makes the
+ * description that its parent opened for it its own, and looks once whether the
+ * parent is gone already. PR_SET_PDEATHSIG is the second, where it can do no
+ * harm: when the parent's *main* thread forks, since the signal comes when the
+ * forking thread ends (prctl(2)), not the process.
+ *
+ * A forked child is armed in a pthread_atfork handler, before anything of
+ * Python's runs in it; an executed one in spawn.c, before the exec; a fork
+ * server's child when the description has reached it. */
+
+#include "shim.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Set for the one fork() that shall arm its child, for this thread only. */
+static __thread struct {
+    int lifeline; /* -1: an ordinary fork */
+    int gate;
+    int forks; /* since it was set */
+} next_fork = {-1, -1, 0};
+
+static struct og_origin next_origin;
+static struct og_origin origin = {.lifeline = -1, .armed = -1};
+static struct pipe_end inherited = {.fd = -1};
+
+int og_is_main_thread(void)
+{
+    return syscall(SYS_gettid) == getpid();
+}
+
+/* seccomp filters are inherited, so what this thread may do its child may do:
+ * setting the value that is there already tells, before anything is forked,
+ * whether the child will be allowed to set it. */
+int og_rehearse_pdeathsig(struct og_error *err)
+{
+    int now = 0;
+    if (prctl(PR_GET_PDEATHSIG, &now, 0, 0, 0) < 0)
+        return og_fail(err, errno, "prctl(PR_GET_PDEATHSIG)");
+    if (prctl(PR_SET_PDEATHSIG, now, 0, 0, 0) < 0)
+        return og_fail(err, errno, "prctl(PR_SET_PDEATHSIG)");
+    return 0;
+}
+
+static void die_now(int sig)
+{
+    kill(getpid(), sig);
+    if (sig == SIGKILL)
+        _exit(128 + SIGKILL); /* the init of a pid namespace can't kill itself */
+}
+
+int og_make_mine(int fd, int pdeathsig, struct og_error *err)
+{
+    /* Is it still what og_lifeline_open() gave? The parent may have closed it meanwhile, and its number may be
+     * something that can be owned as well, and kills nobody. */
+    int sig = fcntl(fd, F_GETSIG);
+    if (sig <= 0)
+        return og_fail(err, sig < 0 ? errno : EBADF, "fcntl(F_GETSIG)");
+    if (fcntl(fd, F_SETOWN, getpid()) < 0)
+        return og_fail(err, errno, "fcntl(F_SETOWN)");
+    if (pdeathsig && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return og_fail(err, errno, "prctl(PR_SET_PDEATHSIG)");
+    return 0;
+}
+
+/* Only right once this process holds no write end of its own any more. */
+int og_die_if_hung_up(int fd, struct og_error *err)
+{
+    struct pollfd look = {.fd = fd};
+    int ready;
+    do
+        ready = poll(&look, 1, 0);
+    while (ready < 0 && errno == EINTR);
+    if (ready < 0)
+        return og_fail(err, errno, "poll");
+    if (look.revents & POLLNVAL)
+        return og_fail(err, EBADF, "poll");
+    if (look.revents & POLLHUP)
+        die_now(SIGKILL);
+    return 0;
+}
+
+static void armed_on(int fd, int sig, int held_by_parent)
+{
+    origin.armed = fd;
+    origin.armed_signal = sig;
+    origin.held_by_parent = held_by_parent;
+}
+
+/* Arms the calling process on a description that its parent opened for it. */
+static int arm(int fd, int pdeathsig, struct og_error *err)
+{
+    if (og_make_mine(fd, pdeathsig, err) < 0 || og_die_if_hung_up(fd, err) < 0)
+        return -1;
+    armed_on(fd, SIGKILL, 1);
+    return 0;
+}
+
+int og_arm(int fd, int pdeathsig)
+{
+    struct og_error err;
+    return arm(fd, pdeathsig, &err) < 0 ? og_report(&err) : 0;
+}
+
+/* Arms a running forked child that its parent did not arm, on a description
+ * that it opens itself. Only this process holds it: lost when it closes its
+ * fds. Returns the fd. */
+static int arm_inherited(int sig, struct og_error *err)
+{
+    char path[32];
+    if (!og_still_ours(&inherited))
+        return og_fail(err, ENOENT, "lifeline");
+    snprintf(path, sizeof path, "/proc/self/fd/%d", inherited.fd);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct pipe_end end;
+    if (fd < 0)
+        return og_fail(err, errno, "open(/proc/self/fd)");
+    if (!og_identify(&end, fd) || end.ino != inherited.ino || end.dev != inherited.dev)
+        og_fail(err, ENOENT, "open(/proc/self/fd)");
+    else if (og_load(fd, sig, err) == 0 && og_make_mine(fd, 0, err) == 0) {
+        struct pollfd look = {.fd = fd};
+        if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
+            die_now(sig);
+        armed_on(fd, sig, 0);
+        return fd;
+    }
+    close(fd);
+    return -1;
+}
+
+int og_arm_inherited(int sig)
+{
+    struct og_error err;
+    int fd = arm_inherited(sig, &err);
+    return fd < 0 ? og_report(&err) : fd;
+}
+
+/* PR_SET_PDEATHSIG alone. `parent` is the pid that getppid() must still give;
+ * 0: unknown. Dies on the spot, by `sig`, if the parent was gone before. */
+int og_arm_pdeathsig(int sig, int parent)
+{
+    siginfo_t ignored;
+    if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0) < 0)
+        return og_report(&(struct og_error){errno, "prctl(PR_SET_PDEATHSIG)"});
+    /* Before Linux 6.18 the store above may be unseen by a parent that exits
+     * right now while getppid() still names it. waitid() over all children
+     * takes the tasklist lock, which orders the two. */
+    (void)waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT);
+    int now = getppid();
+    /* 0: the parent is outside our pid namespace, its pid means nothing here. */
+    if (parent && now && now != parent)
+        die_now(sig);
+    return 0;
+}
+
+int og_pdeathsig(void)
+{
+    int sig = 0;
+    return prctl(PR_GET_PDEATHSIG, &sig, 0, 0, 0) < 0 ? 0 : sig;
+}
+
+int og_armed(void)
+{
+    return origin.armed;
+}
+
+/* 1 for the one caller that gets there first, over all processes that share
+ * the page. */
+int og_claim(char *word)
+{
+    char unclaimed = 0;
+    return __atomic_compare_exchange_n(word, &unclaimed, 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+void og_origin(struct og_origin *result)
+{
+    *result = origin;
+    result->lifeline = og_still_ours(&inherited) ? inherited.fd : -1;
+}
+
+/* The next fork() of this thread arms its child on `fd`, and holds it at the
+ * read end `gate` until og_admit(). -1, -1: takes that back. */
+void og_arm_next_fork(int fd, int gate)
+{
+    next_fork.lifeline = fd;
+    next_fork.gate = gate;
+    next_fork.forks = 0;
+}
+
+/* --- at fork ------------------------------------------------------------
+ *
+ * pthread_atfork handlers run inside fork(), before any hook of Python's, and
+ * for every fork() of the process. In the child only this thread exists and
+ * anything but async-signal-safe calls may deadlock: no allocation, no stdio,
+ * no Python. */
+
+static void before_fork(void)
+{
+    /* Touched here, so that the child's access never allocates it. */
+    volatile int touch = next_fork.lifeline;
+    (void)touch;
+    og_lifelines_lock();
+    next_origin = (struct og_origin){
+        .parent = getpid(), .by_main_thread = og_is_main_thread(), .lifeline = -1, .armed = -1};
+}
+
+static void after_fork_in_parent(void)
+{
+    next_fork.lifeline = -1;
+    next_fork.forks++;
+    og_lifelines_unlock();
+}
+
+/* The gate. A child forked by Process reads one byte before anything else runs
+ * in it, and its parent writes that byte when it has the child's pidfd. So no
+ * child runs whose identity rests on luck (with SIGCHLD ignored it could end,
+ * and its pid be somebody else's, before pidfd_open), and none that a failed
+ * start would have to take back. Its own lifeline ends it here as anywhere. */
+enum { GO = 'g', STOP = 's' };
+
+static bool may_pass(int gate)
+{
+    char order = STOP;
+    ssize_t got;
+    do
+        got = read(gate, &order, 1);
+    while (got < 0 && errno == EINTR);
+    return order == GO;
+}
+
+static void say(const char *text)
+{
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written;
+}
+
+static void after_fork_in_child(void)
+{
+    int fd = next_fork.lifeline, gate = next_fork.gate;
+    struct og_error err;
+    og_arm_next_fork(-1, -1);
+
+    og_close_if_ours(&inherited);
+    inherited = og_lifelines_leave();
+    origin = next_origin;
+    og_lifelines_unlock();
+
+    if (fd < 0)
+        return;
+    if (arm(fd, origin.by_main_thread, &err) < 0) {
+        /* Rehearsed in the parent, so only something that changed in between
+         * gets here. It must not run unguarded. */
+        say("orphanguard: this child could not be tied to its parent and ends: ");
+        say(err.call);
+        say(" failed\n");
+        _exit(127);
+    }
+    if (!may_pass(gate))
+        _exit(127);
+}
+
+int og_init(void)
+{
+    static bool done;
+    if (done)
+        return 0;
+    int code = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    if (code)
+        return og_report(&(struct og_error){code, "pthread_atfork"});
+    done = true;
+    return 0;
+}
+
+/* Opens the gate and returns the child's pidfd. Without one there will be no
+ * child. */
+int og_admit(int pid, int gate)
+{
+    struct og_error err = {EDEADLK, "fork, while an at-fork hook of this program forks as well"};
+    int pidfd = -1;
+    if (next_fork.forks == 1)
+        pidfd = og_pidfd(pid, &err);
+    else
+        kill(pid, SIGKILL); /* which of the two was armed? Ours may be running, and is not reaped */
+    char order = pidfd >= 0 ? GO : STOP;
+    ssize_t written;
+    do /* EPIPE: killed while it waited */
+        written = write(gate, &order, 1);
+    while (written < 0 && errno == EINTR);
+    if (pidfd >= 0)
+        return pidfd;
+    /* The one wait by pid: there is no pidfd, which is why the start failed.
+     * ECHILD: SIGCHLD is ignored. */
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return og_report(&err);
+}
