@@ -25,10 +25,11 @@
 
 /* Set for the one fork() that shall arm its child, for this thread only. */
 static __thread struct {
-    int lifeline; /* -1: an ordinary fork */
-    int gate;
+    bool armed; /* not an ordinary fork */
+    int lifeline;
+    int gate_read, gate_write;
     int forks; /* since it was set */
-} next_fork = {-1, -1, 0};
+} next_fork;
 
 static struct og_origin next_origin;
 static struct og_origin origin = {.lifeline = -1, .armed = -1};
@@ -189,11 +190,13 @@ void og_origin(struct og_origin *result)
 }
 
 /* The next fork() of this thread arms its child on `fd`, and holds it at the
- * read end `gate` until og_admit(). -1, -1: takes that back. */
-void og_arm_next_fork(int fd, int gate)
+ * gate, a pipe, until og_admit(). */
+void og_arm_next_fork(int fd, int gate_read, int gate_write)
 {
+    next_fork.armed = true;
     next_fork.lifeline = fd;
-    next_fork.gate = gate;
+    next_fork.gate_read = gate_read;
+    next_fork.gate_write = gate_write;
     next_fork.forks = 0;
 }
 
@@ -207,7 +210,7 @@ void og_arm_next_fork(int fd, int gate)
 static void before_fork(void)
 {
     /* Touched here, so that the child's access never allocates it. */
-    volatile int touch = next_fork.lifeline;
+    volatile bool touch = next_fork.armed;
     (void)touch;
     og_lifelines_lock();
     next_origin = (struct og_origin){
@@ -216,7 +219,7 @@ static void before_fork(void)
 
 static void after_fork_in_parent(void)
 {
-    next_fork.lifeline = -1;
+    next_fork.armed = false;
     next_fork.forks++;
     og_lifelines_unlock();
 }
@@ -246,18 +249,18 @@ static void say(const char *text)
 
 static void after_fork_in_child(void)
 {
-    int fd = next_fork.lifeline, gate = next_fork.gate;
+    bool armed = next_fork.armed;
     struct og_error err;
-    og_arm_next_fork(-1, -1);
+    next_fork.armed = false;
 
     og_close_if_ours(&inherited);
     inherited = og_lifelines_leave();
     origin = next_origin;
     og_lifelines_unlock();
 
-    if (fd < 0)
+    if (!armed)
         return;
-    if (arm(fd, origin.by_main_thread, &err) < 0) {
+    if (arm(next_fork.lifeline, origin.by_main_thread, &err) < 0) {
         /* Rehearsed in the parent, so only something that changed in between
          * gets here. It must not run unguarded. */
         say("orphanguard: this child could not be tied to its parent and ends: ");
@@ -265,7 +268,9 @@ static void after_fork_in_child(void)
         say(" failed\n");
         _exit(127);
     }
-    if (!may_pass(gate))
+    /* Or our own copy would keep the end of the file from us, if the parent
+     * gives up. The number stays taken: Python is going to close it. */
+    if (dup3(next_fork.gate_read, next_fork.gate_write, O_CLOEXEC) < 0 || !may_pass(next_fork.gate_read))
         _exit(127);
 }
 
@@ -281,9 +286,23 @@ int og_init(void)
     return 0;
 }
 
+static void write_gate(char order)
+{
+    ssize_t written;
+    do /* EPIPE: killed while it waited */
+        written = write(next_fork.gate_write, &order, 1);
+    while (written < 0 && errno == EINTR);
+}
+
+static void reap(int pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ; /* ECHILD: SIGCHLD is ignored */
+}
+
 /* Opens the gate and returns the child's pidfd. Without one there will be no
- * child. */
-int og_admit(int pid, int gate)
+ * child; it is reaped by its pid, the only such wait there is. */
+int og_admit(int pid)
 {
     struct og_error err = {EDEADLK, "fork, while an at-fork hook of this program forks as well"};
     int pidfd = -1;
@@ -291,16 +310,48 @@ int og_admit(int pid, int gate)
         pidfd = og_pidfd(pid, &err);
     else
         kill(pid, SIGKILL); /* which of the two was armed? Ours may be running, and is not reaped */
-    char order = pidfd >= 0 ? GO : STOP;
-    ssize_t written;
-    do /* EPIPE: killed while it waited */
-        written = write(gate, &order, 1);
-    while (written < 0 && errno == EINTR);
-    if (pidfd >= 0)
+    if (pidfd >= 0) {
+        og_set_unsettled(pidfd);
+        write_gate(GO);
         return pidfd;
-    /* The one wait by pid: there is no pidfd, which is why the start failed.
-     * ECHILD: SIGCHLD is ignored. */
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    }
+    write_gate(STOP);
+    reap(pid);
     return og_report(&err);
+}
+
+void og_begin_start(void)
+{
+    next_fork.armed = false;
+    next_fork.forks = 0;
+    og_set_unsettled(-1);
+}
+
+void og_fork_failed(void)
+{
+    og_begin_start();
+}
+
+/* An exception, of a signal handler say, got between a start and its end: ends
+ * the child that this thread has started since og_lifeline_open() and returns
+ * its pidfd, or -1. If og_admit() was not reached, its pid was lost with the
+ * return of fork(). But a child arms itself before it waits at the gate, so the
+ * lifeline knows it. To be called before the gate is closed. */
+int og_abandon(void)
+{
+    int pidfd = og_end_unsettled();
+    int forks = next_fork.forks;
+    og_begin_start(); /* the gate's numbers may be another's soon */
+    if (pidfd >= 0 || !forks)
+        return pidfd;
+    write_gate(STOP);
+    for (int tries = 0; tries < 1000; tries++) {
+        int pid = og_lifeline_owner(next_fork.lifeline);
+        if (pid) {
+            reap(pid);
+            break;
+        }
+        usleep(1000);
+    }
+    return -1;
 }

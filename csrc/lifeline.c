@@ -5,11 +5,12 @@
  * follows the *thread* that forked (prctl(2), BUGS): a pool that starts its
  * workers from a helper thread loses them when that thread ends.
  *
- * The mechanism. A process that starts children has one pipe that is never
- * written to. A child's own open file description of its read end is set to
- * F_SETSIG = SIGKILL, O_ASYNC, F_SETOWN = the child. When the last write end
- * is closed, which the kernel does as it tears the parent down, pipe_release()
- * signals every such owner: no thread, no polling, no code that has to run.
+ * The mechanism. A process that starts children has a pipe that is never
+ * written to (and another one for every 64 children more, see PER_PIPE). A
+ * child's own open file description of its read end is set to F_SETSIG =
+ * SIGKILL, O_ASYNC, F_SETOWN = the child. When the last write end is closed,
+ * which the kernel does as it tears the parent down, pipe_release() signals
+ * every such owner: no thread, no polling, no code that has to run.
  *
  * What it takes to be right:
  *  - Owner and signal live in the open file description (fcntl(2)), so each
@@ -271,6 +272,7 @@ int og_lifeline_open(int pdeathsig)
 {
     int fd = -1;
     struct og_error why = {0, NULL};
+    og_begin_start();
     if (pdeathsig && og_is_main_thread() && og_rehearse_pdeathsig(&why) < 0)
         return og_report(&why);
     pthread_mutex_lock(&lock);

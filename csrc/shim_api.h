@@ -31,8 +31,10 @@ struct og_origin {
 
 int og_init(void);
 int og_is_main_thread(void);
-void og_arm_next_fork(int fd, int gate);
-int og_admit(int pid, int gate);
+void og_arm_next_fork(int fd, int gate_read, int gate_write);
+int og_admit(int pid);
+void og_fork_failed(void);
+int og_abandon(void);
 int og_arm(int fd, int pdeathsig);
 int og_arm_inherited(int sig);
 int og_arm_pdeathsig(int sig, int parent);

@@ -251,3 +251,23 @@ def test_preexec_fn_outside_a_fork(capfd) -> None:
     assert "Use die_with_parent()" in result.stderr
     assert result.returncode == 1
     assert threading.active_count() == 1
+
+
+def test_die_with_parent_in_a_child_of_a_child() -> None:
+    """A child of multiprocessing that forks by os.fork(): its parent is that one, not multiprocessing's."""
+    program = """
+import os, orphanguard, multiprocessing
+def child():
+    if (pid := os.fork()) == 0:
+        guard = orphanguard.die_with_parent()
+        os._exit(0 if guard.layers[0] == "lifeline" and guard.scope == "process" else 1)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+orphanguard.die_with_parent
+for Process in (multiprocessing.get_context("fork").Process, orphanguard.get_context("fork").Process):
+    process = Process(target=child)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "0\n0\n", result.stderr

@@ -138,3 +138,16 @@ def test_the_fork_server_dies_with_its_parent() -> None:
         server = parent_.watch([parent_.ask(SERVER + "say(pid=server)")["pid"]])
         parent_.kill()
         assert server.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+def test_parent_closes_its_fds_one_by_one(thread: str) -> None:
+    """Documented, not wanted: lowest first, so the read ends are gone before the write end is. A child that has
+    closed its own copy, or executed a program, has lost its lifeline then; PDEATHSIG remains, from the main thread."""
+    with family("fork", thread, child="close_fds") as (parent_, children):
+        assert len(children.alive(within=LIFE)) == 2
+        parent_.tell("fds = sorted(map(int, os.listdir('/proc/self/fd')))")
+        parent_.ask("[os.close(fd) for fd in fds if fd > 2 and os.path.exists(f'/proc/self/fd/{fd}')]; say(done=True)")
+        assert len(children.alive(within=LIFE)) == 2
+        parent_.kill()
+        assert len(children.alive(within=LIFE if thread == "ended" else DEATH)) == (2 if thread == "ended" else 0)

@@ -37,10 +37,11 @@ class Guard:
 
 
 _NOT_FOR_ROOT = "the child becomes root in all its user ids (a setuid-root program)"
+_CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: mostly an early death"
 _LIFELINE_ALONE = (
     _NOT_FOR_ROOT,
     "the child is the init of a pid namespace",
-    "the parent closes all its fds while it lives (daemonises)",
+    _CLOSED,
 )
 _PDEATHSIG_ALONE = (
     "the child changes its effective uid or gid, or executes a setuid program or one with capabilities",
@@ -52,7 +53,7 @@ _OWN_DESCRIPTION = ("the child closes all its fds",)
 def started_child(*, pdeathsig: bool) -> Guard:
     """Of a child that this process has armed, on a description that this process keeps."""
     if pdeathsig:
-        return Guard(("lifeline", "pdeathsig"), defeated_by=(_NOT_FOR_ROOT,))
+        return Guard(("lifeline", "pdeathsig"), defeated_by=(_NOT_FOR_ROOT, _CLOSED))
     return Guard(("lifeline",), defeated_by=_LIFELINE_ALONE)
 
 

@@ -65,18 +65,25 @@ def fork_armed(lifeline: int, gate: tuple[int, int]) -> tuple[int, int]:
 
     The child is held at the pipe ``gate`` until this process has its pidfd. If it raises, there is no child.
     """
-    lib.og_arm_next_fork(lifeline, gate[0])
+    lib.og_arm_next_fork(lifeline, gate[0], gate[1])
     try:
-        pid = os.fork()  # takes the request back as well, if it gets as far as fork(2)
-    except BaseException:
-        lib.og_arm_next_fork(-1, -1)
+        pid = os.fork()
+    except OSError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            lib.og_fork_failed()  # os.fork() itself has raised it, not a signal handler after it
         raise
     if pid == 0:
         return 0, -1
-    pidfd: int = lib.og_admit(pid, gate[1])
+    pidfd: int = lib.og_admit(pid)
     if pidfd < 0:
         _fail(pidfd)
     return pid, pidfd
+
+
+def abandon() -> int:
+    """After an exception in the middle of a start: kills and reaps what it has started. Returns its pidfd, or -1."""
+    pidfd: int = lib.og_abandon()
+    return pidfd
 
 
 def arm(fd: int, *, pdeathsig: bool) -> None:

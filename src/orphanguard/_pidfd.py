@@ -45,12 +45,13 @@ class Child:
     """A child that this process started, or had a fork server start.
 
     Owns ``pidfd`` and ``lifeline``. The lifeline is given back when the child has been reaped, never
-    earlier, whatever happens to this object's users; the pidfd by `close`.
+    earlier, whatever happens to this object's users; the pidfd by `close`. Made before the child is, so that a
+    start which is interrupted has one owner for whatever there is.
     """
 
-    def __init__(self, pid: int, pidfd: int, lifeline: int) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
+    def __init__(self, lifeline: int) -> None:
+        self.pid = 0
+        self.pidfd = -1
         self.lifeline = lifeline
         self.returncode: int | None = None
         self._owner = os.getpid()
@@ -122,7 +123,8 @@ class Child:
         # The registry holds a child until it has been reaped, so this one has: or the interpreter ends, and
         # then the lifeline must stay as it is.
         if self.pidfd >= 0 and not self.inherited:
-            os.close(self.pidfd)
+            pidfd, self.pidfd = self.pidfd, -1
+            os.close(pidfd)
 
     def _close_unused(self) -> None:
         if self._closed and not (self._users or self.watched) and self.pidfd >= 0:
@@ -161,7 +163,16 @@ class Child:
             _native.lifeline_close(lifeline)
 
     def abort(self) -> None:
-        """Ends a child whose start failed half-way, and everything that it held."""
+        """Ends a child whose start failed half-way, and gives back all that it held."""
         self.send_signal(9)
         self.wait()
         self.close()
+
+    def drop(self) -> None:
+        """Gives back all that was meant for a child of which there is nothing left."""
+        with self._lock:
+            lifeline, self.lifeline = self.lifeline, -1
+            if lifeline >= 0:
+                _native.lifeline_close(lifeline)
+            self._closed = True
+            self._close_unused()

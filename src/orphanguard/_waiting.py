@@ -73,6 +73,19 @@ class Registry:
             if not self._sleeping:  # else the sleeper is just being told
                 self._take(child.pidfd)
 
+    def remove(self, child: Child) -> None:
+        """Its start has failed: nobody is told."""
+        with self._lock:
+            self._take(child.pidfd, tell=False)
+
+    def end_child_of(self, handle: Handle) -> None:
+        """``handle.start()`` was interrupted when its child was here already."""
+        with self._lock:
+            children = [child for child, other in self._live.values() if other is handle]
+        for child in children:
+            self.remove(child)
+            child.abort()
+
     def forget(self, handle: Handle) -> None:
         """The handle was closed."""
         with self._lock:
@@ -151,7 +164,7 @@ class Registry:
             with contextlib.suppress(OSError):
                 self._epoll.register(pidfd, select.EPOLLIN)
 
-    def _take(self, pidfd: int) -> None:
+    def _take(self, pidfd: int, tell: bool = True) -> None:
         entry = self._live.pop(pidfd, None)
         if entry is None or self._epoll is None:
             return
@@ -161,8 +174,9 @@ class Registry:
             self._epoll.unregister(pidfd)
         child.unwatched()
         self._watched.discard(handle)
-        self._finished.add(handle)
-        handle._seen_finished()
+        if tell:
+            self._finished.add(handle)
+            handle._seen_finished()
 
     def _finished_among(self, handles: Collection[T]) -> list[T]:
         finished = self._finished

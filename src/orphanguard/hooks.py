@@ -11,7 +11,7 @@ import mmap
 import os
 import signal as _signal
 import sys
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from . import _native
 from ._errors import GuardUnavailable
@@ -137,7 +137,7 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
         return guard
     origin = _native.origin()
     now = os.getppid()  # 0 where the parent is outside our pid namespace
-    expected = parent_pid or _multiprocessing_parent() or origin.parent
+    expected = parent_pid or _forkserver_client() or origin.parent
     if now and expected and expected != now:
         if _alive(expected):
             raise GuardUnavailable(
@@ -167,11 +167,28 @@ def _signal_number(signal: int) -> int:
     return number
 
 
-def _multiprocessing_parent() -> int | None:
-    """The parent as multiprocessing has it: not the fork server, but the process that asked it."""
+# multiprocessing's idea of the parent when this process was forked. A fork server has none, a child of Process
+# that forks by os.fork() leaves its own: so what is new since the fork was set for this very process.
+_inherited_parent: object = None
+
+
+def _multiprocessing_parent() -> Any:
     module = sys.modules.get("multiprocessing.process")
-    parent = module.parent_process() if module is not None else None
-    return None if parent is None else parent.pid
+    return None if module is None else module.parent_process()
+
+
+def _remember_parent() -> None:
+    global _inherited_parent
+    _inherited_parent = _multiprocessing_parent()
+
+
+os.register_at_fork(after_in_child=_remember_parent)
+
+
+def _forkserver_client() -> int | None:
+    """In a child of multiprocessing: the process that asked for it, which a fork server's child's parent is not."""
+    parent = _multiprocessing_parent()
+    return None if parent is None or parent is _inherited_parent else parent.pid
 
 
 def _alive(pid: int) -> bool:

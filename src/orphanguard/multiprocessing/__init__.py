@@ -1,6 +1,7 @@
 """``multiprocessing`` with guarded processes: ``from orphanguard import multiprocessing`` is the whole migration.
 
-`Process`, `Pool`, `Manager` and `get_context` are ours; every other name is the standard module's.
+`Process`, `Pool`, `Manager` and `get_context` are ours; the other public names are the standard module's. Those of
+its submodules that start processes (``pool``, ``managers``, ``context``) are not here: theirs would be unguarded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ._managers import SyncManager
 
 __all__ = ["Manager", "Pool", "Process", "get_context"]
+__all__ += [name for name in _standard.__all__ if name not in __all__]
+
+_SUBMODULES = ("connection", "queues", "reduction", "shared_memory", "sharedctypes", "synchronize")
 
 
 def Pool(*args: Any, **kwargs: Any) -> Any:  # noqa: N802 (the standard library's name)
@@ -30,8 +34,14 @@ def Manager() -> SyncManager:  # noqa: N802 (the standard library's name)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        from importlib import import_module
+
+        return import_module(f"multiprocessing.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_standard, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *dir(_standard)})
+    return sorted({*__all__, *_SUBMODULES})

@@ -72,7 +72,8 @@ class Process(GuardedProcess, multiprocessing.Process):
 
     Guaranteed on Linux 5.10 and later: when this process is gone, however it ended (return, exception,
     ``os._exit``, SIGKILL, crash), the kernel kills the child with SIGKILL; while this process lives, nothing
-    of ours kills it, whichever thread started it. docs/design.md lists what defeats it.
+    of ours kills it, whichever thread started it, unless this process closes all its fds or executes another
+    program. docs/design.md lists what defeats it.
     """
 
     @staticmethod

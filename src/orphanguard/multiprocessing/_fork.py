@@ -23,13 +23,14 @@ class Popen(GuardedPopen, popen_fork.Popen):
 
     def _launch(self, process_obj: BaseProcess) -> None:
         self.pdeathsig = _native.is_main_thread()
-        lifeline = _native.lifeline_open(pdeathsig=True)
+        child = Child(_native.lifeline_open(pdeathsig=True))
         try:
-            pidfd = _stdlib.launch_fork(self, process_obj, lifeline)
+            child.pidfd = _stdlib.launch_fork(self, process_obj, child.lifeline)
+            child.pid = self.pid
+            self.adopt(child, process_obj)
         except BaseException:
-            _native.lifeline_close(lifeline)
+            self.take_back(child)
             raise
-        self.adopt(Child(self.pid, pidfd, lifeline), process_obj)
 
 
 class ForkProcess(GuardedProcess, context.ForkProcess):

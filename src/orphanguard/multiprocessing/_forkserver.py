@@ -13,12 +13,11 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import time
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
 
-from .. import _native
+from .. import _native, _waiting
 from .._errors import guard_error
 from .._pidfd import Child, wait_readable
 from . import _stdlib
@@ -65,9 +64,10 @@ _server = _ServerLifeline()
 class ForkServerChild(Child):
     """A child whose parent, in the kernel's sense, is the fork server: that one reaps it and tells the status."""
 
-    def __init__(self, pid: int, pidfd: int, lifeline: int, status: int) -> None:
-        super().__init__(pid, pidfd, lifeline)
-        self.status = status  #: read end of the pipe on which the server tells the exit code
+    def __init__(self, lifeline: int) -> None:
+        super().__init__(lifeline)
+        self.status = -1  #: read end of the pipe on which the server tells the exit code
+        self.answered = False  #: the child itself has said that it is armed: the pid and the pidfd are its own
         self._told = _stdlib.Told()
 
     def _status_after_reap(self) -> int | None:
@@ -90,7 +90,7 @@ class ForkServerChild(Child):
 
     def _close_unused(self) -> None:
         super()._close_unused()
-        if self.returncode is not None and not self._users and self.status >= 0:
+        if (self.returncode is not None or self._closed) and not self._users and self.status >= 0:
             status, self.status = self.status, -1
             os.close(status)
 
@@ -99,48 +99,47 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
     method = "forkserver"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        lifeline = answer_r = answer_w = status = data_w = pidfd = -1
+        answer_r = answer_w = data_w = -1
         sent = False
+        child = ForkServerChild(_native.lifeline_open(pdeathsig=False))
         try:
-            lifeline = _native.lifeline_open(pdeathsig=False)
             answer_r, answer_w = os.pipe()
-            data = _stdlib.dump_for_forkserver(
-                self,
-                process_obj,
-                lambda: Arming("arrive_forked", self.duplicate_for_child(lifeline), self.duplicate_for_child(answer_w)),
-            )
+            lifeline, answer = self.duplicate_for_child(child.lifeline), self.duplicate_for_child(answer_w)
+            data = _stdlib.dump_for_forkserver(self, process_obj, lambda: Arming("arrive_forked", lifeline, answer))
             _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
-            status, data_w = _stdlib.forkserver_connect(self._fds)
+            child.status, data_w = _stdlib.forkserver_connect(self._fds)
             os.close(answer_w)
             answer_w = -1
-            self.pid = _stdlib.read_signed(status)
-            pidfd = _native.pidfd_open(self.pid)
+            self.pid = child.pid = _stdlib.read_signed(child.status)
+            child.pidfd = _native.pidfd_open(child.pid)
+            sent = True
             with open(data_w, "wb", closefd=False) as file:
                 file.write(data)
-            sent = True
-            self._await_answer(answer_r, status, pidfd)
-            child = ForkServerChild(self.pid, pidfd, lifeline, status)
-            lifeline = pidfd = status = -1
+            self._await_answer(answer_r, child)
+            self.pdeathsig = False
+            self.adopt(child, process_obj)
         except BaseException:
-            # Without its data the child ends by itself: it waits for nothing else. With it, interrupted:
-            if sent and pidfd >= 0:
-                with contextlib.suppress(OSError):
-                    self._await_answer(answer_r, status, pidfd)
-                    _native.pidfd_send_signal(pidfd, signal.SIGKILL)
+            _waiting.registry().remove(child)
+            # Without all of its data the child ends by itself. With it, it answers first.
+            with contextlib.suppress(OSError):
+                if sent:
+                    if data_w >= 0:
+                        os.close(data_w)
+                        data_w = -1
+                    self._await_answer(answer_r, child)
+                    child.abort()
+            child.drop()
             raise
         finally:
-            for fd in (answer_r, answer_w, status, data_w, pidfd):
+            for fd in (answer_r, answer_w, data_w):
                 if fd >= 0:
                     os.close(fd)
-            if lifeline >= 0:
-                _native.lifeline_close(lifeline)
-        self.finalizer = None
-        self.pdeathsig = False
-        self.adopt(child, process_obj)
 
-    def _await_answer(self, answer: int, status: int, pidfd: int) -> None:
+    def _await_answer(self, answer: int, child: ForkServerChild) -> None:
+        if child.answered:
+            return
         poller = select.poll()
-        for fd in (answer, status, pidfd):
+        for fd in (answer, child.status, child.pidfd):
             poller.register(fd, select.POLLIN)
         ready = dict(poller.poll())
         reply = os.read(answer, ANSWER.size) if answer in ready else b""
@@ -151,6 +150,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             raise guard_error(code, "arming of the fork server's child")
         if pid != self.pid:
             raise ChildProcessError(f"the fork server's child calls itself {pid}, the server {self.pid}")
+        child.answered = True
 
 
 class ForkServerProcess(GuardedProcess, context.ForkServerProcess):

@@ -32,15 +32,21 @@ class GuardedPopen:
     _fds: list[int]
 
     def adopt(self, child: Child, process_obj: Any) -> None:
-        """The last step of a launch: from here on the child is waited for. Aborts it if that fails."""
-        try:
-            _waiting.registry().add(child, process_obj)
-        except BaseException:
-            child.abort()
-            raise
+        """The last step of a launch: from here on the child is waited for."""
+        _waiting.registry().add(child, process_obj)
         self.child = child
         self.sentinel = child.pidfd
         self.pid = child.pid
+
+    @staticmethod
+    def take_back(child: Child) -> None:
+        """A launch has failed, or an exception got into the middle of it: leaves no process, zombie or fd."""
+        if child.pidfd >= 0:
+            _waiting.registry().remove(child)
+            child.abort()
+        else:
+            child.pidfd = _native.abandon()
+            child.drop()
 
     @property
     def guard(self) -> Guard:
@@ -86,7 +92,12 @@ class GuardedProcess(_ProcessBase):
         Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
         out. A failed start leaves nothing behind.
         """
-        _stdlib.start(self)
+        try:
+            _stdlib.start(self)
+        except BaseException:
+            if self._popen is None:  # it may have been interrupted between the launch and that
+                _waiting.registry().end_child_of(self)
+            raise
 
     @property
     def guard(self) -> Guard | None:

@@ -28,31 +28,25 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
     method = "spawn"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        main_thread = _native.is_main_thread()
-        lifeline = _native.lifeline_open(pdeathsig=True)
-        child: Child | None = None
+        self.pdeathsig = _native.is_main_thread()
+        child = Child(_native.lifeline_open(pdeathsig=True))
 
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-            nonlocal child
-            child = Child(*spawnv(path, args, fds, lifeline), lifeline)
+            child.pid, child.pidfd = spawnv(path, args, fds, child.lifeline)
             return child.pid
 
+        def arming() -> Arming:
+            return Arming("arrive_spawned", self.duplicate_for_child(child.lifeline))
+
         try:
-            _stdlib.launch_spawn(
-                self, process_obj, start, lambda: Arming("arrive_spawned", self.duplicate_for_child(lifeline))
-            )
-            assert child is not None
+            _stdlib.launch_spawn(self, process_obj, start, arming)
+            self.adopt(child, process_obj)
         except BaseException:
-            if child is None:
-                _native.lifeline_close(lifeline)
-            else:
-                child.abort()
+            self.take_back(child)
             raise
         finally:
             if self.finalizer is not None:
                 self.finalizer()
-        self.pdeathsig = main_thread
-        self.adopt(child, process_obj)
 
 
 class SpawnProcess(GuardedProcess, context.SpawnProcess):

@@ -117,37 +117,48 @@ class _Launch(threading.local):
     lifeline = -1
     pidfd = -1
     pipes: list[tuple[int, int]]
+    unclosed: list[int]
+
+    def begin(self, lifeline: int = -1) -> None:
+        self.lifeline = lifeline
+        self.pipes = []
+        self.unclosed = []
 
     def pipe(self) -> tuple[int, int]:
         ends = os.pipe()
+        self.unclosed += ends
         self.pipes.append(ends)
         return ends
 
     def prepared_pipe(self) -> tuple[int, int]:
-        return self.pipes.pop()
+        ends = self.pipes.pop()
+        self.unclosed = self.unclosed[:-2]  # theirs now
+        return ends
+
+    def close(self, fd: int) -> None:
+        self.unclosed.remove(fd)
+        os.close(fd)
 
     def fork(self) -> int:
         """The data pipe of a forked child has no use but this one: it is the gate."""
         pid, self.pidfd = _native.fork_armed(self.lifeline, self.pipes[1])
         return pid
 
-    @staticmethod
-    def close_at_once(popen: Any, close_fds: Any, fds: tuple[int, ...]) -> None:
+    def close_at_once(self, popen: Any, close_fds: Any, fds: tuple[int, ...]) -> None:
         """In place of ``util.Finalize``: with a pidfd and the lifeline, neither end has a use in the parent."""
         for fd in fds:
-            os.close(fd)
+            self.close(fd)
 
     def close_pipes(self) -> None:
-        for ends in self.pipes:
-            for fd in ends:
-                os.close(fd)
+        while self.unclosed:
+            os.close(self.unclosed.pop())
 
 
 _launch = _Launch()
 _start = replaced(process.BaseProcess.start, _cleanup=lambda: _waiting.registry().sweep())
 _launch_fork = replaced(
     popen_fork.Popen._launch,
-    os=Overlay(os, pipe=_launch.pipe, fork=_launch.fork, close=os.close),
+    os=Overlay(os, pipe=_launch.pipe, fork=_launch.fork, close=_launch.close),
     util=Overlay(util, Finalize=_launch.close_at_once, close_fds=None),
 )
 
@@ -167,11 +178,16 @@ def is_current(process_obj: object) -> bool:
 
 def launch_fork(popen: Any, process_obj: BaseProcess, lifeline: int) -> int:
     """Forks a child that is armed on ``lifeline``; returns its pidfd. If it raises, there is no child."""
-    _launch.lifeline = lifeline
-    _launch.pipes = []
+    _launch.begin(lifeline)
+    parent = os.getpid()
     try:
         _launch_fork(popen, process_obj)
     except BaseException:
+        if os.getpid() != parent:
+            os._exit(1)  # interrupted before it was in its own code: it must not get into its parent's
+        pidfd = _native.abandon()
+        if pidfd >= 0:
+            os.close(pidfd)
         _launch.close_pipes()
         raise
     return _launch.pidfd
@@ -231,7 +247,7 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
     from multiprocessing import forkserver
 
     connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_launch.prepared_pipe))
-    _launch.pipes = []
+    _launch.begin()
     try:
         # Not between the connection and the request: the server does not survive a client that gives up there.
         _launch.pipe()
