@@ -23,13 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Set for the one fork() that shall arm its child, for this thread only. */
-static __thread struct {
-    bool armed; /* not an ordinary fork */
-    int lifeline;
-    int gate_read, gate_write;
-    int forks; /* since it was set */
-} next_fork;
+/* Armed for one fork(), and for this thread only. */
+static __thread struct og_start start = {.child = -1};
 
 static struct og_origin next_origin;
 static struct og_origin origin = {.lifeline = -1, .armed = -1};
@@ -193,11 +188,11 @@ void og_origin(struct og_origin *result)
  * gate, a pipe, until og_admit(). */
 void og_arm_next_fork(int fd, int gate_read, int gate_write)
 {
-    next_fork.armed = true;
-    next_fork.lifeline = fd;
-    next_fork.gate_read = gate_read;
-    next_fork.gate_write = gate_write;
-    next_fork.forks = 0;
+    start.armed = 1;
+    start.lifeline = fd;
+    start.gate_read = gate_read;
+    start.gate_write = gate_write;
+    start.forks = 0;
 }
 
 /* --- at fork ------------------------------------------------------------
@@ -210,7 +205,7 @@ void og_arm_next_fork(int fd, int gate_read, int gate_write)
 static void before_fork(void)
 {
     /* Touched here, so that the child's access never allocates it. */
-    volatile bool touch = next_fork.armed;
+    volatile int touch = start.armed;
     (void)touch;
     og_lifelines_lock();
     next_origin = (struct og_origin){
@@ -219,8 +214,9 @@ static void before_fork(void)
 
 static void after_fork_in_parent(void)
 {
-    next_fork.armed = false;
-    next_fork.forks++;
+    start.right = start.armed;
+    start.armed = 0;
+    start.forks++;
     og_lifelines_unlock();
 }
 
@@ -249,9 +245,9 @@ static void say(const char *text)
 
 static void after_fork_in_child(void)
 {
-    bool armed = next_fork.armed;
+    int armed = start.armed;
     struct og_error err;
-    next_fork.armed = false;
+    start.armed = 0;
 
     og_close_if_ours(&inherited);
     inherited = og_lifelines_leave();
@@ -260,7 +256,7 @@ static void after_fork_in_child(void)
 
     if (!armed)
         return;
-    if (arm(next_fork.lifeline, origin.by_main_thread, &err) < 0) {
+    if (arm(start.lifeline, origin.by_main_thread, &err) < 0) {
         /* Rehearsed in the parent, so only something that changed in between
          * gets here. It must not run unguarded. */
         say("orphanguard: this child could not be tied to its parent and ends: ");
@@ -270,7 +266,7 @@ static void after_fork_in_child(void)
     }
     /* Or our own copy would keep the end of the file from us, if the parent
      * gives up. The number stays taken: Python is going to close it. */
-    if (dup3(next_fork.gate_read, next_fork.gate_write, O_CLOEXEC) < 0 || !may_pass(next_fork.gate_read))
+    if (dup3(start.gate_read, start.gate_write, O_CLOEXEC) < 0 || !may_pass(start.gate_read))
         _exit(127);
 }
 
@@ -286,11 +282,11 @@ int og_init(void)
     return 0;
 }
 
-static void write_gate(char order)
+static void write_gate(int gate, char order)
 {
     ssize_t written;
     do /* EPIPE: killed while it waited */
-        written = write(next_fork.gate_write, &order, 1);
+        written = write(gate, &order, 1);
     while (written < 0 && errno == EINTR);
 }
 
@@ -306,25 +302,37 @@ int og_admit(int pid)
 {
     struct og_error err = {EDEADLK, "fork, while an at-fork hook of this program forks as well"};
     int pidfd = -1;
-    if (next_fork.forks == 1)
+    if (start.forks == 1 && start.right)
         pidfd = og_pidfd(pid, &err);
     else
         kill(pid, SIGKILL); /* which of the two was armed? Ours may be running, and is not reaped */
     if (pidfd >= 0) {
-        og_set_unsettled(pidfd);
-        write_gate(GO);
+        og_started(pidfd);
+        write_gate(start.gate_write, GO);
         return pidfd;
     }
-    write_gate(STOP);
+    write_gate(start.gate_write, STOP);
     reap(pid);
     return og_report(&err);
 }
 
+/* Python may be interrupted between a call's return and the next line; so the
+ * pidfd of a new child is kept here as well, until the next start. */
 void og_begin_start(void)
 {
-    next_fork.armed = false;
-    next_fork.forks = 0;
-    og_set_unsettled(-1);
+    start = (struct og_start){.child = -1};
+}
+
+/* A signal handler of Python's may start a child in the middle of a start of
+ * the thread that it has interrupted. */
+void og_save_start(struct og_start *saved)
+{
+    *saved = start;
+}
+
+void og_restore_start(const struct og_start *saved)
+{
+    start = *saved;
 }
 
 void og_fork_failed(void)
@@ -332,21 +340,29 @@ void og_fork_failed(void)
     og_begin_start();
 }
 
+void og_started(int pidfd)
+{
+    start.child = pidfd;
+}
+
 /* An exception, of a signal handler say, got between a start and its end: ends
- * the child that this thread has started since og_lifeline_open() and returns
+ * the child that this thread has started since og_begin_start() and returns
  * its pidfd, or -1. If og_admit() was not reached, its pid was lost with the
  * return of fork(). But a child arms itself before it waits at the gate, so the
  * lifeline knows it. To be called before the gate is closed. */
 int og_abandon(void)
 {
-    int pidfd = og_end_unsettled();
-    int forks = next_fork.forks;
+    struct og_start was = start;
     og_begin_start(); /* the gate's numbers may be another's soon */
-    if (pidfd >= 0 || !forks)
-        return pidfd;
-    write_gate(STOP);
+    if (was.child >= 0) {
+        og_kill_and_reap(was.child);
+        return was.child;
+    }
+    if (!was.forks || !was.right)
+        return -1;
+    write_gate(was.gate_write, STOP);
     for (int tries = 0; tries < 1000; tries++) {
-        int pid = og_lifeline_owner(next_fork.lifeline);
+        int pid = og_lifeline_owner(was.lifeline);
         if (pid) {
             reap(pid);
             break;

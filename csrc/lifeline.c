@@ -272,7 +272,6 @@ int og_lifeline_open(int pdeathsig)
 {
     int fd = -1;
     struct og_error why = {0, NULL};
-    og_begin_start();
     if (pdeathsig && og_is_main_thread() && og_rehearse_pdeathsig(&why) < 0)
         return og_report(&why);
     pthread_mutex_lock(&lock);

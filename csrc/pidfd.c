@@ -74,25 +74,12 @@ int og_pidfd_send_signal(int pidfd, int sig)
     return 0;
 }
 
-static __thread int unsettled = -1;
-
-void og_set_unsettled(int pidfd)
+void og_kill_and_reap(int pidfd)
 {
-    unsettled = pidfd;
-}
-
-/* Kills and reaps it, and returns its pidfd; -1: there is none. */
-int og_end_unsettled(void)
-{
-    int pidfd = unsettled;
     siginfo_t ignored;
-    unsettled = -1;
-    if (pidfd < 0)
-        return -1;
     syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
     while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
         ;
-    return pidfd;
 }
 
 /* The exit code of a child that has ended, or minus the signal; OG_RUNNING if it

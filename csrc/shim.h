@@ -58,12 +58,8 @@ int og_die_if_hung_up(int fd, struct og_error *err);
 
 int og_pidfd(int pid, struct og_error *err);
 
-/* The child that this thread has started and that no Python object holds yet.
- * Python may be interrupted between a call's return and the next line; so the
- * pidfd is kept here as well, until the next start. */
-void og_begin_start(void);
-void og_set_unsettled(int pidfd);
-int og_end_unsettled(void);
+void og_started(int pidfd);
+void og_kill_and_reap(int pidfd);
 
 #pragma GCC visibility pop
 #endif

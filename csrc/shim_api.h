@@ -29,8 +29,22 @@ struct og_origin {
     int held_by_parent; /* the parent holds that description too */
 };
 
+/* A start that is under way in a thread. */
+struct og_start {
+    int armed; /* the next fork() is not an ordinary one */
+    int lifeline;
+    int gate_read;
+    int gate_write;
+    int forks; /* since it was armed */
+    int right; /* the last of them was armed */
+    int child; /* pidfd of a child that no Python object holds yet; -1: none */
+};
+
 int og_init(void);
 int og_is_main_thread(void);
+void og_begin_start(void);
+void og_save_start(struct og_start *start);
+void og_restore_start(const struct og_start *start);
 void og_arm_next_fork(int fd, int gate_read, int gate_write);
 int og_admit(int pid);
 void og_fork_failed(void);

@@ -166,7 +166,7 @@ int og_spawn(struct og_spawn *s)
         close(pidfd);
         return og_report(&failure);
     }
-    og_set_unsettled(pidfd);
+    og_started(pidfd);
     s->pid = pid;
     s->pidfd = pidfd;
     return 0;

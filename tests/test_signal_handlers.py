@@ -79,3 +79,46 @@ assert heard == [inner]
 assert orphanguard.wait([inner, outer], 0) in ([inner, outer], [outer, inner])
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+
+
+STARTS = """
+import collections, faulthandler, os, signal, time
+import orphanguard
+from orphanguard import _native
+
+faulthandler.dump_traceback_later(40, exit=True)
+context = orphanguard.get_context("fork")
+live, ended = [], collections.Counter()
+
+def child():
+    os._exit(7 if _native.armed() >= 0 else 1)
+
+def start(*_):
+    process = context.Process(target=child)
+    process.start()
+    live.append(process)
+
+def start_often(*_):
+    start()
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
+
+signal.signal(signal.SIGALRM, start_often)
+start_often()
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    start()
+    while len(live) > 20:
+        process = live.pop(0)
+        process.join()
+        ended[process.exitcode] += 1
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+for process in live:
+    process.join()
+    ended[process.exitcode] += 1
+assert set(ended) == {7}, ended
+"""
+
+
+def test_they_start_children_during_a_start() -> None:
+    """A supervisor's handler of SIGCHLD starts another worker while the main thread starts one."""
+    subprocess.run([sys.executable, "-W", "error", "-c", STARTS], check=True, timeout=100)

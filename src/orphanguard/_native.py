@@ -60,6 +60,18 @@ def is_main_thread() -> bool:
     return bool(lib.og_is_main_thread())
 
 
+def begin_start() -> None:
+    """The start of a child begins in this thread; `abandon` is about what comes after."""
+    lib.og_begin_start()
+
+
+def save_start() -> Callable[[], None]:
+    """Sets the start that is under way in this thread aside; the result brings it back."""
+    saved = ffi.new("struct og_start *")
+    lib.og_save_start(saved)
+    return lambda: lib.og_restore_start(saved)
+
+
 def fork_armed(lifeline: int, gate: tuple[int, int]) -> tuple[int, int]:
     """``os.fork()`` whose child is armed on ``lifeline`` before any Python runs in it. Returns (pid, pidfd).
 

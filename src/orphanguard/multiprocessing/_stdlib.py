@@ -119,7 +119,10 @@ class _Launch(threading.local):
     pipes: list[tuple[int, int]]
     unclosed: list[int]
 
+    busy = 0  #: the process in which this thread is in the middle of a start
+
     def begin(self, lifeline: int = -1) -> None:
+        _native.begin_start()
         self.lifeline = lifeline
         self.pipes = []
         self.unclosed = []
@@ -164,7 +167,21 @@ _launch_fork = replaced(
 
 
 def start(process_obj: BaseProcess) -> None:
-    _start(process_obj)
+    here = os.getpid()
+    if _launch.busy == here:
+        # In a signal handler that has interrupted a start of this thread.
+        bring_back, saved = _native.save_start(), _launch.__dict__.copy()
+        try:
+            _start(process_obj)
+        finally:
+            _launch.__dict__.update(saved)
+            bring_back()
+        return
+    _launch.busy = here
+    try:
+        _start(process_obj)
+    finally:
+        _launch.busy = 0
 
 
 def discard_child(process_obj: BaseProcess) -> None:
@@ -197,6 +214,8 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
     """Launches by ``spawnv(path, args, fds)``; ``extra()`` joins the preparation data, which is unpickled first."""
 
     from multiprocessing import popen_spawn_posix, spawn
+
+    _native.begin_start()
 
     def preparation_data(name: str) -> dict[str, object]:
         return {"orphanguard": extra(), **spawn.get_preparation_data(name)}
