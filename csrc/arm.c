@@ -290,6 +290,17 @@ static void write_gate(int gate, char order)
     while (written < 0 && errno == EINTR);
 }
 
+/* Who is armed on it, once its child has come so far; 0 if there is none. */
+static int owner_soon(int lifeline)
+{
+    int owner = og_lifeline_owner(lifeline);
+    for (int tries = 0; !owner && tries < 1000; tries++) {
+        usleep(1000);
+        owner = og_lifeline_owner(lifeline);
+    }
+    return owner;
+}
+
 static void reap(int pid)
 {
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
@@ -302,10 +313,12 @@ int og_admit(int pid)
 {
     struct og_error err = {EDEADLK, "fork, while an at-fork hook of this program forks as well"};
     int pidfd = -1;
-    if (start.forks == 1 && start.right)
+    /* A signal handler or an at-fork hook of Python's may have forked as well,
+     * since the request. Then it takes a look at who was armed. */
+    if ((start.forks == 1 && start.right) || owner_soon(start.lifeline) == pid)
         pidfd = og_pidfd(pid, &err);
     else
-        kill(pid, SIGKILL); /* which of the two was armed? Ours may be running, and is not reaped */
+        kill(pid, SIGKILL); /* it runs unguarded; it is not reaped, so the pid is its own */
     if (pidfd >= 0) {
         og_started(pidfd);
         write_gate(start.gate_write, GO);
@@ -361,13 +374,8 @@ int og_abandon(void)
     if (!was.forks || !was.right)
         return -1;
     write_gate(was.gate_write, STOP);
-    for (int tries = 0; tries < 1000; tries++) {
-        int pid = og_lifeline_owner(was.lifeline);
-        if (pid) {
-            reap(pid);
-            break;
-        }
-        usleep(1000);
-    }
+    int pid = owner_soon(was.lifeline);
+    if (pid)
+        reap(pid);
     return -1;
 }
