@@ -6,7 +6,6 @@ a manager's server has a thread per connection, an executor starts workers from 
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import threading
@@ -103,11 +102,14 @@ def test_their_workers_die_with_the_parent_unguarded(kind: str) -> None:
         assert workers.alive(within=LIFE)
 
 
-def test_the_litmus_is_one() -> None:
-    """The negative control of this file: with PDEATHSIG in the worker the thread's end does kill it."""
+def set_pdeathsig() -> None:
     import ctypes
 
-    prctl = functools.partial(ctypes.CDLL(None).prctl, 1, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def test_the_litmus_is_one() -> None:
+    """The negative control of this file: with PDEATHSIG in the worker the thread's end does kill it."""
     processes = []
 
     def start() -> None:
@@ -115,7 +117,7 @@ def test_the_litmus_is_one() -> None:
 
         context = multiprocessing.get_context("fork")
         up = context.SimpleQueue()
-        process = context.Process(target=lambda: (prctl(), up.put(1), signal.pause()))
+        process = context.Process(target=lambda: (set_pdeathsig(), up.put(1), signal.pause()))
         process.start()
         up.get()
         up.close()
