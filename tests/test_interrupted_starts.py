@@ -55,7 +55,7 @@ while (after := state())[1] != before[1] and time.monotonic() < deadline:
 # An exception that arrives during a system call is raised at its return: what os.pipe() has just made is lost then,
 # in any Python program.
 lost = after[0] - before[0]
-print(interrupted > rounds // 8, "no process left" if after[1] == before[1] else f"left: {before} -> {after}", end="; ")
+print(interrupted > 2, "no process left" if after[1] == before[1] else f"left: {before} -> {after}", end="; ")
 print("fds fine" if lost <= max(4, interrupted // 4) else f"{lost} fds lost in {interrupted}")
 """
 
