@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
+
+import orphanguard
+from orphanguard.multiprocessing import _stdlib
 
 PROGRAM = """
 import os, random, signal, sys, threading, time
@@ -90,3 +94,23 @@ except Interrupted:
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert result.stdout == "interrupted; nothing left\n", result.stderr
+
+
+@pytest.mark.parametrize("method", ("fork", "spawn"))
+def test_an_early_exception_is_nobody_elses_end(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before there is a process: what is taken back must not be the child of the start before."""
+    context = orphanguard.get_context(method)
+    sibling = context.Process(target=time.sleep, args=(1000,))
+    sibling.start()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_stdlib, f"launch_{method}", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        context.Process(target=int).start()
+    assert sibling.is_alive()
+    sibling.kill()
+    sibling.join()
+    assert sibling.exitcode == -9
+    sibling.close()

@@ -61,7 +61,10 @@ def is_main_thread() -> bool:
 
 
 def begin_start() -> None:
-    """The start of a child begins in this thread; `abandon` is about what comes after."""
+    """The start of a child begins in this thread; `abandon` is about what comes after.
+
+    Before anything from which `abandon` may have to follow: it would kill the child of the start before.
+    """
     lib.og_begin_start()
 
 

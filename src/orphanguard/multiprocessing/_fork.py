@@ -22,6 +22,7 @@ class Popen(GuardedPopen, popen_fork.Popen):
     method = "fork"
 
     def _launch(self, process_obj: BaseProcess) -> None:
+        _native.begin_start()
         self.pdeathsig = _native.is_main_thread()
         child = Child(_native.lifeline_open(pdeathsig=True))
         try:

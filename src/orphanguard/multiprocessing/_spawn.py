@@ -28,6 +28,7 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
     method = "spawn"
 
     def _launch(self, process_obj: BaseProcess) -> None:
+        _native.begin_start()
         self.pdeathsig = _native.is_main_thread()
         child = Child(_native.lifeline_open(pdeathsig=True))
 
@@ -39,14 +40,15 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
             return Arming("arrive_spawned", self.duplicate_for_child(child.lifeline))
 
         try:
-            _stdlib.launch_spawn(self, process_obj, start, arming)
+            try:
+                _stdlib.launch_spawn(self, process_obj, start, arming)
+            finally:
+                if self.finalizer is not None:
+                    self.finalizer()
             self.adopt(child, process_obj)
         except BaseException:
             self.take_back(child)
             raise
-        finally:
-            if self.finalizer is not None:
-                self.finalizer()
 
 
 class SpawnProcess(GuardedProcess, context.SpawnProcess):

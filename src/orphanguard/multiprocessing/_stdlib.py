@@ -122,7 +122,6 @@ class _Launch(threading.local):
     busy = 0  #: the process in which this thread is in the middle of a start
 
     def begin(self, lifeline: int = -1) -> None:
-        _native.begin_start()
         self.lifeline = lifeline
         self.pipes = []
         self.unclosed = []
@@ -214,8 +213,6 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
     """Launches by ``spawnv(path, args, fds)``; ``extra()`` joins the preparation data, which is unpickled first."""
 
     from multiprocessing import popen_spawn_posix, spawn
-
-    _native.begin_start()
 
     def preparation_data(name: str) -> dict[str, object]:
         return {"orphanguard": extra(), **spawn.get_preparation_data(name)}
