@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor as StandardExecutor
 
 import pytest
-from witness import DEATH, LIFE, METHODS, Watched, parent
+from witness import DEATH, LIFE, METHODS, Token, Watched, parent
 
 import orphanguard
 
@@ -96,10 +96,15 @@ def test_their_workers_die_with_the_parent(method: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["Pool", "Manager().Pool", "ProcessPoolExecutor"])
 def test_their_workers_die_with_the_parent_unguarded(kind: str) -> None:
-    with parent("pools", "fork", kind, "plain") as running:
-        workers = running.watch(running.read()["children"])
-        running.kill()
-        assert workers.alive(within=LIFE)
+    token = Token()
+    with parent("pools", "fork", kind, "plain", env=token.environment) as running:
+        try:
+            workers = running.watch(running.read()["children"])
+            running.kill()
+            assert workers.alive(within=LIFE)
+        finally:
+            running.ended()
+            token.clean_up()  # the manager's server, too
 
 
 def set_pdeathsig() -> None:
