@@ -60,7 +60,9 @@ while (after := state())[1] != before[1] and time.monotonic() < deadline:
 # in any Python program.
 lost = after[0] - before[0]
 print(interrupted > 2, "no process left" if after[1] == before[1] else f"left: {before} -> {after}", end="; ")
-print("fds fine" if lost <= max(4, interrupted // 4) else f"{lost} fds lost in {interrupted}")
+# Each start may make a fork server anew, with a dozen fds of the standard library's, if the last one was interrupted.
+allowed = interrupted if method == "forkserver" else max(8, interrupted // 3)
+print("fds fine" if lost <= allowed else f"{lost} fds lost in {interrupted}")
 """
 
 
