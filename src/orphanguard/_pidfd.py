@@ -100,11 +100,25 @@ class Child:
                 self._users -= 1
                 self._close_unused()
 
+    # The registry calls the next two with its own lock held. A signal handler that has interrupted a holder of ours
+    # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
+
+    def poll_unless_busy(self) -> int | None:
+        if self.returncode is None and self._lock.acquire(blocking=False):
+            try:
+                return self.poll()
+            finally:
+                self._lock.release()
+        return self.returncode
+
     def unwatched(self) -> None:
         """The registry has taken it out of its epoll."""
-        with self._lock:
-            self.watched = False
-            self._close_unused()
+        self.watched = False
+        if self._lock.acquire(blocking=False):
+            try:
+                self._close_unused()
+            finally:
+                self._lock.release()
 
     def send_signal(self, signal: int) -> None:
         """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2)."""

@@ -111,7 +111,11 @@ class Registry:
                     break
                 if self._sleeping:
                     if self._sleeper == threading.get_ident():
-                        return self._wait_apart(handles, left)
+                        self._lock.release()
+                        try:
+                            return self._wait_apart(handles, left)
+                        finally:
+                            self._lock.acquire()
                     self._changed.wait(left)
                 else:
                     self._collect(left)
@@ -151,7 +155,7 @@ class Registry:
             # None from poll(): traced, dead but not reapable yet. It stays, and epoll tells again.
             # No entry: a signal handler that ran here has taken it.
             entry = self._live.get(pidfd)
-            if entry is not None and entry[0].poll() is not None:
+            if entry is not None and entry[0].poll_unless_busy() is not None:
                 self._take(pidfd)
 
     def _replace_epoll(self, error: OSError) -> None:
