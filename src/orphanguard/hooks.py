@@ -90,7 +90,7 @@ class PreexecFn:
     def __del__(self) -> None:
         if getattr(self, "_lifeline", -1) < 0 or self._owner != os.getpid():
             return
-        if self._state[0] == self._UNUSED:
+        if _native.claim(self._state):  # so that a child that comes late finds it taken
             _native.lifeline_close(self._lifeline)
         else:
             self._orphaned.append((self._lifeline, self._state))
