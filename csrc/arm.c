@@ -55,7 +55,8 @@ static void die_now(int sig)
         _exit(128 + SIGKILL); /* the init of a pid namespace can't kill itself */
 }
 
-int og_make_mine(int fd, int pdeathsig, struct og_error *err)
+/* Returns the signal that the description was loaded with. */
+int og_make_mine(int fd, struct og_error *err)
 {
     /* Is it still what og_lifeline_open() gave? The parent may have closed it meanwhile, and its number may be
      * something that can be owned as well, and kills nobody. */
@@ -64,13 +65,18 @@ int og_make_mine(int fd, int pdeathsig, struct og_error *err)
         return og_fail(err, sig < 0 ? errno : EBADF, "fcntl(F_GETSIG)");
     if (fcntl(fd, F_SETOWN, getpid()) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
-    if (pdeathsig && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+    return sig;
+}
+
+int og_set_pdeathsig(int sig, struct og_error *err)
+{
+    if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0) < 0)
         return og_fail(err, errno, "prctl(PR_SET_PDEATHSIG)");
     return 0;
 }
 
 /* Only right once this process holds no write end of its own any more. */
-int og_die_if_hung_up(int fd, struct og_error *err)
+int og_die_if_hung_up(int fd, int sig, struct og_error *err)
 {
     struct pollfd look = {.fd = fd};
     int ready;
@@ -82,7 +88,7 @@ int og_die_if_hung_up(int fd, struct og_error *err)
     if (look.revents & POLLNVAL)
         return og_fail(err, EBADF, "poll");
     if (look.revents & POLLHUP)
-        die_now(SIGKILL);
+        die_now(sig);
     return 0;
 }
 
@@ -96,9 +102,10 @@ static void armed_on(int fd, int sig, int held_by_parent)
 /* Arms the calling process on a description that its parent opened for it. */
 static int arm(int fd, int pdeathsig, struct og_error *err)
 {
-    if (og_make_mine(fd, pdeathsig, err) < 0 || og_die_if_hung_up(fd, err) < 0)
+    int sig = og_make_mine(fd, err);
+    if (sig < 0 || (pdeathsig && og_set_pdeathsig(sig, err) < 0) || og_die_if_hung_up(fd, sig, err) < 0)
         return -1;
-    armed_on(fd, SIGKILL, 1);
+    armed_on(fd, sig, 1);
     return 0;
 }
 
@@ -123,7 +130,7 @@ static int arm_inherited(int sig, struct og_error *err)
         return og_fail(err, errno, "open(/proc/self/fd)");
     if (!og_identify(&end, fd) || end.ino != inherited.ino || end.dev != inherited.dev)
         og_fail(err, ENOENT, "open(/proc/self/fd)");
-    else if (og_load(fd, sig, err) == 0 && og_make_mine(fd, 0, err) == 0) {
+    else if (og_load(fd, sig, err) == 0 && og_make_mine(fd, err) > 0) {
         struct pollfd look = {.fd = fd};
         if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
             die_now(sig);

@@ -267,8 +267,9 @@ int og_load(int fd, int sig, struct og_error *err)
 
 /* A description for one child to be armed on. It stays open in this process
  * until og_lifeline_close(), which is for after the child has been reaped.
- * `pdeathsig`: the child will want that too, if this is the main thread. */
-int og_lifeline_open(int pdeathsig)
+ * `sig`: what the child is sent. `pdeathsig`: it will want that layer too, if
+ * this is the main thread. */
+int og_lifeline_open(int sig, int pdeathsig)
 {
     int fd = -1;
     struct og_error why = {0, NULL};
@@ -276,12 +277,16 @@ int og_lifeline_open(int pdeathsig)
         return og_report(&why);
     pthread_mutex_lock(&lock);
     struct strand *strand = strand_with_room(&why);
-    if (strand) {
+    /* Those on one pipe may be signalled more than once (PER_PIPE): nothing to
+     * SIGKILL, but a handler of another signal would run again. */
+    bool solo = sig != SIGKILL;
+    if (strand && !solo) {
         fd = reopen(strand, &why);
-        if (fd < 0 && !out_of_resources(why.code))
-            fd = open_solo(&why);
+        solo = fd < 0 && !out_of_resources(why.code);
     }
-    if (fd >= 0 && og_load(fd, SIGKILL, &why) < 0) {
+    if (strand && solo)
+        fd = open_solo(&why);
+    if (fd >= 0 && og_load(fd, sig, &why) < 0) {
         close_locked(fd);
         fd = -1;
     }
@@ -320,14 +325,22 @@ void og_lifelines_unlock(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* In a forked child, which must not keep its siblings alive: closes the
- * parent's write ends, and returns the read end that is left of the parent's
- * first pipe. */
+/* In a child, which must not keep its siblings alive: closes its copies of the
+ * parent's write ends. Changes no memory, since that is the parent's in a child
+ * of clone(CLONE_VM). */
+void og_lifelines_close_copies(void)
+{
+    for (size_t i = 0; i < strand_count; i++)
+        if (og_still_ours(&strands[i].writer))
+            close(strands[i].writer.fd);
+}
+
+/* In a forked child: closes those copies, and returns the read end that is left
+ * of the parent's first pipe. */
 struct pipe_end og_lifelines_leave(void)
 {
     struct pipe_end left = reader;
-    for (size_t i = 0; i < strand_count; i++)
-        og_close_if_ours(&strands[i].writer);
+    og_lifelines_close_copies();
     strand_count = 0;
     reader = OG_NO_PIPE;
     return left;

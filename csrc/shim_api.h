@@ -13,7 +13,7 @@ const char *og_failed_call(void);
 
 /* --- lifeline.c: what a parent holds for its children -------------------- */
 
-int og_lifeline_open(int pdeathsig);
+int og_lifeline_open(int sig, int pdeathsig);
 void og_lifeline_close(int fd);
 int og_lifeline_owner(int fd);
 
@@ -59,18 +59,32 @@ int og_claim(char *word);
 
 /* --- spawn.c: a program, armed before it is executed -------------------- */
 
+/* What the child is to be. Lists of strings come as the strings one after the
+ * other, each with its NUL, and their number. */
 struct og_spawn {
-    const char *path;
-    char *const *argv;
-    char *const *envp;   /* NULL: the environment of this process */
-    const int *keep_fds; /* ascending; the child has these and 0, 1, 2, and no others */
+    int path_count; /* tried one after the other, as execvpe() does */
+    int arg_count;
+    int env_count;       /* -1: the environment of this process */
+    const char *cwd;     /* NULL: as here */
+    const int *keep_fds; /* ascending; inherited whatever close_fds says */
     int keep_count;
-    int lifeline;        /* from og_lifeline_open() */
-    int pid;             /* out */
-    int pidfd;           /* out; close-on-exec */
+    int close_fds; /* the child has 0, 1, 2 and keep_fds, and no others */
+    int stdio[3];  /* fds of this process that become 0, 1 and 2; -1: as here */
+    int umask;     /* -1: as here */
+    int restore_signals; /* SIGPIPE and SIGXFSZ, which Python ignores, to their default actions */
+    int new_session;
+    int process_group; /* -1: as here; 0: one of its own */
+    int group_count;   /* of supplementary groups; -1: as here */
+    const unsigned *groups;
+    long long gid; /* -1: as here */
+    long long uid;
+    int lifeline; /* from og_lifeline_open(); -1: unguarded */
+    int signal;   /* what the lifeline was opened with */
+    int pid;      /* out */
+    int pidfd;    /* out; close-on-exec; -1: there is no child */
 };
 
-int og_spawn(struct og_spawn *spawn);
+int og_spawn(struct og_spawn *spawn, const char *paths, const char *args, const char *env);
 
 /* --- pidfd.c: a process, by its identity -------------------------------- */
 

@@ -11,8 +11,15 @@
  *  - only async-signal-safe calls; no allocation, no locks, no stdio;
  *  - no signal handler of the parent may run in it: all signals are blocked
  *    across the clone and handlers are reset before the mask is restored;
- *  - what it writes, the parent sees: that is how errors come back;
- *  - it ends by execve() or _exit(), nothing else. */
+ *  - what it writes, the parent sees: that is how errors come back, and it
+ *    writes nothing else;
+ *  - no libc wrapper that changes ids: it would change those of all threads;
+ *  - it ends by execve() or _exit(), nothing else.
+ *
+ * A change of ids in a child that shares the parent's memory would clear the
+ * parent's dumpable flag (prctl(2), PR_SET_DUMPABLE), and with the flag set
+ * again the child's new user could reach into the parent by ptrace. Such a
+ * child gets a copy of the memory, and everything else is the same. */
 
 #include "shim.h"
 
@@ -20,8 +27,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,13 +45,25 @@
 #ifndef P_PIDFD
 #define P_PIDFD 3
 #endif
+/* Where ids once had 16 bits, the plain names are of those. */
+#ifdef SYS_setgroups32
+#define OG_SETGROUPS SYS_setgroups32
+#define OG_SETREGID SYS_setregid32
+#define OG_SETREUID SYS_setreuid32
+#else
+#define OG_SETGROUPS SYS_setgroups
+#define OG_SETREGID SYS_setregid
+#define OG_SETREUID SYS_setreuid
+#endif
 
-/* The child calls a dozen shallow functions and execve(). */
-#define STACK_SIZE (64 * 1024)
+/* The child's stack, a part of its parent's: a dozen shallow calls, execve()
+ * among them, and no signal handler. CPython's smallest thread has 32 KiB. */
+#define STACK_SIZE (12 * 1024)
 #define KERNEL_SIGSET_SIZE 8 /* what rt_sigprocmask(2) takes, not libc's 128 */
 
 struct child_args {
     const struct og_spawn *spawn;
+    char *const *paths, *const *argv, *const *envp;
     struct og_error *err;
     int main_thread;
     uint64_t mask;
@@ -54,12 +76,16 @@ static void set_mask(const uint64_t *mask, uint64_t *old)
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, old, KERNEL_SIGSET_SIZE);
 }
 
-static void reset_handlers(void)
+static void reset_handlers(int restore_signals)
 {
     struct sigaction action, deflt = {.sa_handler = SIG_DFL};
     for (int sig = 1; sig < _NSIG; sig++)
         if (sigaction(sig, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
             sigaction(sig, &deflt, NULL);
+    if (restore_signals) {
+        sigaction(SIGPIPE, &deflt, NULL);
+        sigaction(SIGXFSZ, &deflt, NULL);
+    }
 }
 
 static void close_between(int first, int last)
@@ -75,83 +101,200 @@ static void close_between(int first, int last)
         close(fd);
 }
 
+static int make_inheritable(int fd, struct og_error *err)
+{
+    int flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC) < 0)
+        return og_fail(err, errno, "fcntl(F_SETFD)");
+    return 0;
+}
+
 /* Closes everything above stderr that is not to be kept: with that, every copy
  * of a lifeline's write end, whoever made it. */
-static int keep_only(const struct og_spawn *s, struct og_error *err)
+static void keep_only(const struct og_spawn *s)
 {
     int next = 3;
-    int lifeline_pending = 1;
-    for (int i = 0; i <= s->keep_count; i++) {
-        int keep = i < s->keep_count ? s->keep_fds[i] : INT32_MAX;
-        if (lifeline_pending && s->lifeline <= keep) {
-            lifeline_pending = 0;
-            if (s->lifeline >= next) {
-                close_between(next, s->lifeline - 1);
-                next = s->lifeline + 1;
-            }
+    int lifeline = s->lifeline; /* close-on-exec, and looked at before that */
+    for (int i = 0; i < s->keep_count || lifeline >= 0;) {
+        int fd = lifeline;
+        if (i < s->keep_count && (lifeline < 0 || s->keep_fds[i] < lifeline))
+            fd = s->keep_fds[i++];
+        else
+            lifeline = -1;
+        if (fd >= next) {
+            close_between(next, fd - 1);
+            next = fd + 1;
         }
-        if (i == s->keep_count)
-            break;
-        if (keep >= next) {
-            close_between(next, keep - 1);
-            next = keep + 1;
-        }
-        int flags = fcntl(keep, F_GETFD);
-        if (flags < 0 || fcntl(keep, F_SETFD, flags & ~FD_CLOEXEC) < 0)
-            return og_fail(err, errno, "fcntl(F_SETFD)");
     }
     close_between(next, INT32_MAX);
+}
+
+static int put(int fd, int place, struct og_error *err)
+{
+    if (fd < 0)
+        return 0;
+    if (fd == place)
+        return make_inheritable(fd, err);
+    return dup2(fd, place) < 0 ? og_fail(err, errno, "dup2") : 0;
+}
+
+static int redirect(const struct og_spawn *s, struct og_error *err)
+{
+    int out = s->stdio[1], errors = s->stdio[2];
+    /* What is about to be replaced is moved out of the way. */
+    if (out == 0 && (out = fcntl(out, F_DUPFD_CLOEXEC, 3)) < 0)
+        return og_fail(err, errno, "fcntl(F_DUPFD_CLOEXEC)");
+    if ((errors == 0 || errors == 1) && (errors = fcntl(errors, F_DUPFD_CLOEXEC, 3)) < 0)
+        return og_fail(err, errno, "fcntl(F_DUPFD_CLOEXEC)");
+    return put(s->stdio[0], 0, err) < 0 || put(out, 1, err) < 0 || put(errors, 2, err) < 0 ? -1 : 0;
+}
+
+static bool changes_ids(const struct og_spawn *s)
+{
+    return s->group_count >= 0 || s->gid >= 0 || s->uid >= 0;
+}
+
+static int set_ids(const struct og_spawn *s, struct og_error *err)
+{
+    if (s->group_count >= 0 && syscall(OG_SETGROUPS, (size_t)s->group_count, s->groups) < 0)
+        return og_fail(err, errno, "setgroups");
+    if (s->gid >= 0 && syscall(OG_SETREGID, (gid_t)s->gid, (gid_t)s->gid) < 0)
+        return og_fail(err, errno, "setregid");
+    if (s->uid >= 0 && syscall(OG_SETREUID, (uid_t)s->uid, (uid_t)s->uid) < 0)
+        return og_fail(err, errno, "setreuid");
     return 0;
+}
+
+static void execute(const struct child_args *a)
+{
+    int first = 0;
+    for (char *const *path = a->paths; *path; path++) {
+        execve(*path, a->argv, a->envp);
+        if (errno != ENOENT && errno != ENOTDIR && !first)
+            first = errno;
+    }
+    og_fail(a->err, first ? first : errno, "execve");
 }
 
 static int child(void *argument)
 {
     struct child_args *a = argument;
     const struct og_spawn *s = a->spawn;
+    struct og_error *err = a->err;
 
-    if (og_make_mine(s->lifeline, a->main_thread, a->err) < 0)
+    /* First, so that it dies with its parent wherever it is held up below. */
+    if (s->lifeline >= 0 && og_make_mine(s->lifeline, err) < 0)
+        goto fail;
+    for (int i = 0; i < s->keep_count; i++)
+        if (make_inheritable(s->keep_fds[i], err) < 0)
+            goto fail;
+    if (redirect(s, err) < 0)
+        goto fail;
+    if (s->cwd && chdir(s->cwd) < 0) {
+        og_fail(err, errno, "chdir");
+        goto fail;
+    }
+    if (s->umask >= 0)
+        umask((mode_t)s->umask);
+    if (s->new_session && setsid() < 0) {
+        og_fail(err, errno, "setsid");
+        goto fail;
+    }
+    if (s->process_group >= 0 && setpgid(0, s->process_group) < 0) {
+        og_fail(err, errno, "setpgid");
+        goto fail;
+    }
+    if (set_ids(s, err) < 0)
+        goto fail;
+    /* Cleared by a change of ids, so after it. Not from another thread: it
+     * follows the thread that forked. Of another signal than SIGKILL one is
+     * enough, and the lifeline sends that. */
+    if (s->lifeline >= 0 && a->main_thread && s->signal == SIGKILL && og_set_pdeathsig(SIGKILL, err) < 0)
         goto fail;
     /* Before the look at the lifeline: our own copies of its write end would
      * hide that the parent is gone. */
-    if (keep_only(s, a->err) < 0 || og_die_if_hung_up(s->lifeline, a->err) < 0)
+    if (s->close_fds)
+        keep_only(s);
+    else
+        og_lifelines_close_copies();
+    if (s->lifeline >= 0 && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
         goto fail;
-    reset_handlers();
+    reset_handlers(s->restore_signals);
     set_mask(&a->mask, NULL);
-    execve(s->path, s->argv, s->envp);
-    og_fail(a->err, errno, "execve");
+    execute(a);
 fail:
     _exit(127);
 }
 
+/* Strings one after the other become an array of pointers to them. */
+static char **point(char **array, int count, const char *strings)
+{
+    for (int i = 0; i < count; i++) {
+        *array++ = (char *)(uintptr_t)strings; /* execve() takes them so */
+        strings += strlen(strings) + 1;
+    }
+    *array = NULL;
+    return array + 1;
+}
+
+static int run_child(struct child_args *args, int *pidfd, struct og_error *err)
+{
+    char stack[STACK_SIZE] __attribute__((aligned(16)));
+    const uint64_t all = ~(uint64_t)0;
+    const struct og_spawn *s = args->spawn;
+    /* The alternative to close_range: see og_lifelines_close_copies(). No write
+     * end may be made or moved before the child has its table of fds. */
+    bool locked = !s->close_fds;
+    int flags = (changes_ids(s) ? 0 : CLONE_VM) | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+
+    if (locked)
+        og_lifelines_lock();
+    set_mask(&all, &args->mask);
+    int pid = clone(child, stack + STACK_SIZE, flags, args, pidfd);
+    if (pid < 0)
+        og_fail(err, errno, "clone");
+    set_mask(&args->mask, NULL);
+    if (locked)
+        og_lifelines_unlock();
+    return pid;
+}
+
 /* The child is armed when this returns. A child that failed has been reaped. */
-int og_spawn(struct og_spawn *s)
+int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char *env)
 {
     extern char **environ;
-    const uint64_t all = ~(uint64_t)0;
     struct og_error failure = {0, NULL};
-    struct child_args args = {.spawn = s, .err = &failure, .main_thread = og_is_main_thread()};
-    struct og_spawn with_env = *s;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-    if (!with_env.envp)
-        with_env.envp = environ;
-    args.spawn = &with_env;
-    s->pid = s->pidfd = -1;
-
-    char *stack = mmap(NULL, STACK_SIZE + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED)
-        return og_report(&(struct og_error){errno, "mmap"});
-    mprotect(stack, page, PROT_NONE);
-
-    set_mask(&all, &args.mask);
+    struct child_args a = {.spawn = s, .err = &failure, .main_thread = og_is_main_thread()};
     int pidfd = -1;
-    int pid = clone(child, stack + page + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &args, &pidfd);
-    int code = errno;
-    set_mask(&args.mask, NULL);
-    munmap(stack, STACK_SIZE + page);
+
+    s->pid = s->pidfd = -1;
+    size_t pointers = (size_t)s->path_count + (size_t)s->arg_count + (s->env_count > 0 ? (size_t)s->env_count : 0) + 3;
+    char **array = malloc(pointers * sizeof *array);
+    if (!array)
+        return og_report(&(struct og_error){ENOMEM, "malloc"});
+    a.paths = array;
+    a.argv = point(array, s->path_count, paths);
+    a.envp = point((char **)a.argv, s->arg_count, args);
+    if (s->env_count >= 0)
+        point((char **)a.envp, s->env_count, env);
+    else
+        a.envp = environ;
+
+    if (changes_ids(s)) { /* with memory of its own, the child needs a place that both see */
+        a.err = mmap(NULL, sizeof *a.err, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (a.err == MAP_FAILED) {
+            free(array);
+            return og_report(&(struct og_error){errno, "mmap"});
+        }
+    }
+    int pid = run_child(&a, &pidfd, a.err);
+    failure = *a.err;
+    if (a.err != &failure)
+        munmap(a.err, sizeof *a.err);
+    free(array);
 
     if (pid < 0)
-        return og_report(&(struct og_error){code, "clone"});
+        return og_report(&failure);
     if (pidfd < 0) {
         /* A kernel that ignores CLONE_PIDFD. Our child is unreaped, so its pid
          * is still its own. */
@@ -166,7 +309,6 @@ int og_spawn(struct og_spawn *s)
         close(pidfd);
         return og_report(&failure);
     }
-    og_started(pidfd);
     s->pid = pid;
     s->pidfd = pidfd;
     return 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal as _signals
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,11 +51,11 @@ _PDEATHSIG_ALONE = (
 _OWN_DESCRIPTION = ("the child closes all its fds",)
 
 
-def started_child(*, pdeathsig: bool) -> Guard:
+def started_child(*, pdeathsig: bool, signal: int = 9) -> Guard:
     """Of a child that this process has armed, on a description that this process keeps."""
     if pdeathsig:
-        return Guard(("lifeline", "pdeathsig"), defeated_by=(_NOT_FOR_ROOT, _CLOSED))
-    return Guard(("lifeline",), defeated_by=_LIFELINE_ALONE)
+        return Guard(("lifeline", "pdeathsig"), signal=signal, defeated_by=(_NOT_FOR_ROOT, _CLOSED))
+    return Guard(("lifeline",), signal=signal, defeated_by=_LIFELINE_ALONE)
 
 
 def current_guard() -> Guard | None:
@@ -63,7 +64,7 @@ def current_guard() -> Guard | None:
     pdeathsig = _native.pdeathsig()
     if origin.armed >= 0:
         if origin.held_by_parent:
-            return started_child(pdeathsig=pdeathsig == origin.armed_signal)
+            return started_child(pdeathsig=pdeathsig == origin.armed_signal, signal=origin.armed_signal)
         layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
         return Guard(layers, signal=origin.armed_signal, defeated_by=_OWN_DESCRIPTION + _LIFELINE_ALONE)
     if not pdeathsig:
@@ -75,3 +76,14 @@ def current_guard() -> Guard | None:
         signal=pdeathsig,
         defeated_by=_PDEATHSIG_ALONE,
     )
+
+
+def signal_number(signal: int) -> int:
+    """ValueError if there is no such signal."""
+    try:
+        number = int(_signals.Signals(signal))
+    except ValueError:
+        number = int(signal)
+        if not _signals.SIGRTMIN <= number <= _signals.SIGRTMAX:
+            raise ValueError(f"no such signal: {signal!r}") from None
+    return number

@@ -15,7 +15,7 @@ from ._shim import ffi, lib
 TYPE_CHECKING = False  # importing typing would cost every fork the pages that it fills
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 _RUNNING: int = lib.OG_RUNNING
 _FAILED: int = lib.OG_FAILED
@@ -33,13 +33,14 @@ if (_code := lib.og_init()) < 0:
     _fail(_code, os_error)
 
 
-def lifeline_open(*, pdeathsig: bool) -> int:
+def lifeline_open(*, pdeathsig: bool, signal: int = 9) -> int:
     """Opens a description for one child to be armed on; keep it open until that child is reaped.
 
+    ``signal``: what the child will be sent.
     ``pdeathsig``: the child shall have that layer too if this is the main thread; whether it will be allowed to
     is found out here, before there is a child (seccomp filters are inherited).
     """
-    fd: int = lib.og_lifeline_open(pdeathsig)
+    fd: int = lib.og_lifeline_open(signal, pdeathsig)
     if fd < 0:
         _fail(fd)
     return fd
@@ -148,28 +149,78 @@ def claim(page: object) -> bool:
     return bool(lib.og_claim(ffi.from_buffer("char[]", page, require_writable=True)))
 
 
-def spawn(path: bytes, argv: Sequence[bytes], keep_fds: Iterable[int], lifeline: int) -> tuple[int, int]:
-    """Executes ``path`` in a new child that is armed on ``lifeline``. Returns (pid, pidfd).
+# The steps of a spawn that are not the guard's: what they are refused is an ordinary OSError.
+_REQUESTED = ("dup2", "setsid", "setpgid", "setgroups", "setregid", "setreuid", "fcntl(F_SETFD)", "malloc", "mmap")
+_INHERIT = (-1, -1, -1)
 
-    The child has the fds 0, 1, 2 and ``keep_fds``. Raises the OSError of execve() if it fails; no process
-    is left then.
+
+def spawn_request() -> Any:
+    """What `spawn` fills in: ``pid``, and ``pidfd``, which is -1 as long as there is no child.
+
+    Made before, so that an exception which gets between that call and its caller can't lose the child.
+    """
+    return ffi.new("struct og_spawn *", {"pid": -1, "pidfd": -1})
+
+
+def spawn(
+    request: Any,
+    paths: Sequence[bytes],
+    args: Sequence[bytes],
+    lifeline: int,
+    *,
+    env: Sequence[bytes] | None = None,
+    keep_fds: Iterable[int] = (),
+    close_fds: bool = True,
+    stdio: tuple[int, int, int] = _INHERIT,
+    cwd: Any = None,
+    umask: int = -1,
+    restore_signals: bool = False,
+    new_session: bool = False,
+    process_group: int = -1,
+    groups: Sequence[int] | None = None,
+    gid: int = -1,
+    uid: int = -1,
+    signal: int = 9,
+    executable: Any = None,
+) -> None:
+    """Executes the first of ``paths`` that is there in a new child, armed on ``lifeline`` (-1: unguarded).
+
+    Fills in ``request``. The arguments are those of struct og_spawn in csrc/shim_api.h. Raises ValueError for
+    a NUL inside a string, and the OSError of what failed: of execve() with ``executable`` as its filename, of
+    chdir() with ``cwd``. No process is left then.
     """
     keep = sorted(set(keep_fds))
-    strings = [ffi.new("char[]", arg) for arg in argv]
-    argv_array = ffi.new("char *[]", [*strings, ffi.NULL])
-    path_string = ffi.new("char[]", path)
-    fds = ffi.new("int[]", keep or [0])
-    request = ffi.new("struct og_spawn *")
-    request.path = path_string
-    request.argv = argv_array
-    request.keep_fds = fds
-    request.keep_count = len(keep)
-    request.lifeline = lifeline
-    if (code := lib.og_spawn(request)) < 0:
-        if ffi.string(lib.og_failed_call()) == b"execve":
-            raise OSError(-code, os.strerror(-code), os.fsdecode(path))
-        _fail(code)
-    return request.pid, request.pidfd
+    request.path_count, request.arg_count = len(paths), len(args)
+    request.env_count = -1 if env is None else len(env)
+    directory = ffi.NULL if cwd is None else ffi.from_buffer(_strings([os.fsencode(cwd)]))
+    keep_array = ffi.new("int[]", keep)
+    group_array = ffi.new("unsigned[]", groups or ())
+    request.cwd = directory
+    request.keep_fds, request.keep_count = keep_array, len(keep)
+    request.close_fds = close_fds
+    request.stdio = stdio
+    request.umask = umask
+    request.restore_signals = restore_signals
+    request.new_session = new_session
+    request.process_group = process_group
+    request.groups, request.group_count = group_array, -1 if groups is None else len(groups)
+    request.gid, request.uid = gid, uid
+    request.lifeline, request.signal = lifeline, signal
+    code: int = lib.og_spawn(request, _strings(paths), _strings(args), ffi.NULL if env is None else _strings(env))
+    if code >= 0:
+        return
+    call = ffi.string(lib.og_failed_call()).decode()
+    if call in ("execve", "chdir"):
+        raise OSError(-code, os.strerror(-code), executable if call == "execve" else cwd)
+    _fail(code, os_error if lifeline < 0 or call in _REQUESTED else guard_error)
+
+
+def _strings(strings: Sequence[bytes]) -> bytes:
+    """One after the other, each with its NUL."""
+    joined = b"\0".join(strings)
+    if joined.count(b"\0") >= len(strings) and joined:
+        raise ValueError("embedded null byte")
+    return joined
 
 
 def pidfd_open(pid: int) -> int:

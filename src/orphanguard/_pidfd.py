@@ -182,6 +182,34 @@ class Child:
         self.wait()
         self.close()
 
+    def identify(self, pid: int, patience: float = 0) -> None:
+        """Takes the pidfd of a child that somebody has forked for us, armed on our lifeline.
+
+        ``patience``: seconds for which it may still be about to arm itself.
+        """
+        self.pid = pid
+        with contextlib.suppress(ProcessLookupError):
+            self.pidfd = _native.pidfd_open(pid)
+        # It may have ended and have been reaped behind our back, and its pid be another's by now. The kernel forgets
+        # the owner of a description with the process, not with the number.
+        deadline = time.monotonic() + patience
+        while self.pidfd >= 0 and self.lifeline >= 0 and _native.lifeline_owner(self.lifeline) != pid:
+            if time.monotonic() < deadline:
+                time.sleep(_RETRY)
+            else:
+                os.close(self.pidfd)
+                self.pidfd = -1
+        if self.pidfd < 0:
+            self.returncode = self._status_lost()
+            self.drop()
+
+    def take_back(self) -> None:
+        """Its start has failed: leaves no process, zombie or fd, however far it got."""
+        if self.pidfd >= 0:
+            self.abort()
+        else:
+            self.drop()
+
     def drop(self) -> None:
         """Gives back all that was meant for a child of which there is nothing left."""
         with self._lock:

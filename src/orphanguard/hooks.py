@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn
 
 from . import _native
 from ._errors import GuardUnavailable
-from ._guard import Guard, current_guard
+from ._guard import Guard, current_guard, signal_number
 
 __all__ = ["PreexecFn", "die_with_parent", "preexec_fn"]
 
@@ -32,11 +32,9 @@ def preexec_fn() -> None:
     """
     origin = _native.origin()
     if not origin.parent:
-        _refuse(
-            "preexec_fn", "this process was not forked by one that had imported orphanguard. Use die_with_parent()."
-        )
+        refuse("preexec_fn", "this process was not forked by one that had imported orphanguard. Use die_with_parent().")
     if not origin.by_main_thread:
-        _refuse(
+        refuse(
             "preexec_fn",
             "this child was forked by a thread that is not its parent's main thread, and the kernel would kill it "
             "when that thread ends. Use preexec_fn=orphanguard.PreexecFn(), made anew for each Popen.",
@@ -44,7 +42,7 @@ def preexec_fn() -> None:
     try:
         _native.arm_pdeathsig(_signal.SIGKILL, origin.parent)
     except OSError as error:
-        _refuse("preexec_fn", str(error))
+        refuse("preexec_fn", str(error))
 
 
 class PreexecFn:
@@ -77,13 +75,13 @@ class PreexecFn:
         """In the child. Not for you to call."""
         origin = _native.origin()
         if self._owner == os.getpid() or origin.parent != self._owner:
-            _refuse("PreexecFn", f"made in process {self._owner}, it is for a child that this very process forks.")
+            refuse("PreexecFn", f"made in process {self._owner}, it is for a child that this very process forks.")
         if not _native.claim(self._state):
-            _refuse("PreexecFn", "already used for another child. Make a new one for each Popen.")
+            refuse("PreexecFn", "already used for another child. Make a new one for each Popen.")
         try:
             _native.arm(self._lifeline, pdeathsig=origin.by_main_thread)
         except OSError as error:
-            _refuse("PreexecFn", str(error))
+            refuse("PreexecFn", str(error))
         finally:
             self._state[0] = self._DONE
 
@@ -131,7 +129,7 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
 
     Raises ValueError for a signal that does not exist, and `GuardUnavailable` where this can't work.
     """
-    sig = _signal_number(signal)
+    sig = signal_number(signal)
     guard = current_guard()
     if guard is not None and "lifeline" in guard.layers:
         return guard
@@ -155,16 +153,6 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     guard = current_guard()
     assert guard is not None
     return guard
-
-
-def _signal_number(signal: int) -> int:
-    try:
-        number = int(_signal.Signals(signal))
-    except ValueError:
-        number = int(signal)
-        if not _signal.SIGRTMIN <= number <= _signal.SIGRTMAX:
-            raise ValueError(f"no such signal: {signal!r}") from None
-    return number
 
 
 # multiprocessing's idea of the parent when this process was forked. A fork server has none, a child of Process
@@ -203,7 +191,7 @@ def _end_by(sig: int) -> None:
     os.kill(os.getpid(), sig)
 
 
-def _refuse(hook: str, why: str) -> NoReturn:
+def refuse(hook: str, why: str) -> NoReturn:
     """The text of an exception that is raised in a preexec_fn never arrives; what is on stderr does."""
     message = f"orphanguard.{hook}: program not started: {why}\n".encode()
     with contextlib.suppress(OSError):

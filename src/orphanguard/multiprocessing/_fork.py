@@ -30,7 +30,11 @@ class Popen(GuardedPopen, popen_fork.Popen):
             child.pid = self.pid
             self.adopt(child, process_obj)
         except BaseException:
-            self.take_back(child)
+            if child.pidfd < 0:
+                child.pidfd = _native.abandon()  # reaped already, if there was one
+                child.drop()
+            else:
+                self.take_back(child)
             raise
 
 

@@ -44,18 +44,17 @@ class _ServerLifeline:
         self._owner = 0
 
     def start(self, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-        lifeline = _native.lifeline_open(pdeathsig=True)
+        server = Child(_native.lifeline_open(pdeathsig=True))
         try:
-            pid, pidfd = spawnv(path, args, fds, lifeline)
+            spawnv(server, path, args, fds)
         except BaseException:
-            _native.lifeline_close(lifeline)
+            server.take_back()
             raise
-        os.close(pidfd)  # the standard library waits for the server by its pid
         old = self._fd if self._owner == os.getpid() else -1
-        self._fd, self._owner = lifeline, os.getpid()
+        self._fd, self._owner = server.lifeline, os.getpid()
         if old >= 0:
             _native.lifeline_close(old)
-        return pid
+        return server.pid  # the standard library waits for the server by it; the pidfd goes with `server`
 
 
 _server = _ServerLifeline()

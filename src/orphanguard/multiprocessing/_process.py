@@ -41,12 +41,8 @@ class GuardedPopen:
     @staticmethod
     def take_back(child: Child) -> None:
         """A launch has failed, or an exception got into the middle of it: leaves no process, zombie or fd."""
-        if child.pidfd >= 0:
-            _waiting.registry().remove(child)
-            child.abort()
-        else:
-            child.pidfd = _native.abandon()
-            child.drop()
+        _waiting.registry().remove(child)
+        child.take_back()
 
     @property
     def guard(self) -> Guard:

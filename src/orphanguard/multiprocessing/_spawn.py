@@ -19,22 +19,33 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def spawnv(path: Any, args: Sequence[Any], fds: Iterable[int], lifeline: int) -> tuple[int, int]:
-    """``util.spawnv_passfds`` with an armed child. Returns (pid, pidfd)."""
-    return _native.spawn(os.fsencode(path), [os.fsencode(arg) for arg in args], fds, lifeline)
+def spawnv(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+    """``util.spawnv_passfds``, armed: fills in ``child``, whose lifeline it uses, and returns its pid."""
+    request = _native.spawn_request()
+    try:
+        executable = os.fsencode(path)
+        _native.spawn(
+            request,
+            [executable],
+            [os.fsencode(arg) for arg in args],
+            child.lifeline,
+            keep_fds=fds,
+            executable=os.fsdecode(path),
+        )
+    finally:
+        child.pid, child.pidfd = request.pid, request.pidfd
+    return child.pid
 
 
 class Popen(GuardedPopen, popen_spawn_posix.Popen):
     method = "spawn"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        _native.begin_start()
         self.pdeathsig = _native.is_main_thread()
         child = Child(_native.lifeline_open(pdeathsig=True))
 
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-            child.pid, child.pidfd = spawnv(path, args, fds, child.lifeline)
-            return child.pid
+            return spawnv(child, path, args, fds)
 
         def arming() -> Arming:
             return Arming("arrive_spawned", self.duplicate_for_child(child.lifeline))

@@ -1,8 +1,7 @@
 """The one place that leans on private parts of ``multiprocessing``: CPython 3.10 to 3.15.
 
 The standard library's own functions are run, each with a few of the global names that it looks up replaced
-for this one call. So its behaviour, messages and version differences stay its own, and nothing of the
-module is patched: plain ``multiprocessing`` in the same interpreter is untouched.
+(`_borrowed`): plain ``multiprocessing`` in the same interpreter is untouched.
 
 What is relied on, and checked by tests/test_stdlib_drift.py:
 
@@ -25,9 +24,9 @@ from multiprocessing import context as _context
 from multiprocessing import popen_fork as _popen_fork
 from multiprocessing import process as _process
 from multiprocessing import util
-from types import FunctionType
 
 from .. import _native, _waiting
+from .._borrowed import Overlay, replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
-    _Dict = dict[str, Any]
-else:
-    _Dict = dict
 
 # The stubs of typeshed leave out what this file is about.
 context: Any = _context
@@ -58,54 +54,6 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
         (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
         (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
     )
-
-
-class _Globals(_Dict):
-    """The globals of a function, some of them replaced; the others are looked up when they are used.
-
-    Not a copy of all: its reference counts would dirty, on both sides of a fork, every page that one of them is on.
-    """
-
-    # What the interpreter looks up without asking __missing__: builtins, relative imports, warnings.
-    _EAGER = ("__builtins__", "__name__", "__package__", "__spec__")
-
-    def __init__(self, original: dict[str, Any], names: dict[str, object]) -> None:
-        super().__init__({name: original[name] for name in self._EAGER if name in original})
-        self.update(names)
-        self._original = original
-
-    def __missing__(self, name: str) -> Any:
-        return self._original[name]
-
-
-def replaced(function: Any, **names: object) -> Callable[..., Any]:
-    """``function`` with some of the globals that it looks up replaced. The original is not touched."""
-    missing = [name for name in names if name not in function.__code__.co_names]
-    if missing:
-        raise RuntimeError(
-            f"this Python's {function.__qualname__} no longer looks up {', '.join(missing)}: "
-            "orphanguard does not know how to guard its children; please report it"
-        )
-    copy = FunctionType(
-        function.__code__,
-        _Globals(function.__globals__, names),
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return copy
-
-
-class Overlay:
-    """A module with some of its functions replaced."""
-
-    def __init__(self, module: object, **names: object) -> None:
-        self._module = module
-        self.__dict__.update(names)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
 
 
 class _Launch(threading.local):

@@ -1,0 +1,288 @@
+"""``subprocess`` with guarded programs: ``from orphanguard import subprocess`` is the whole migration.
+
+`Popen` and what is built on it are ours; the other public names are the standard module's.
+
+The one place that leans on private parts of ``subprocess``: CPython 3.10 to 3.15. What is relied on, and checked
+by tests/test_stdlib_drift.py:
+
+- ``Popen.__init__`` calls ``_execute_child`` with the 21 positional arguments that are named below, and with
+  ``process_group`` as the 22nd from 3.11 on; it cleans up the pipes if that raises.
+- ``_execute_child`` sets ``pid`` and ``_child_created``, and ends by ``_close_pipe_fds``.
+- ``poll`` and ``__del__`` call ``_internal_poll``; ``wait`` calls ``_wait``. Both leave the exit code in
+  ``returncode``.
+- ``run``, ``call``, ``check_call``, ``check_output``, ``getoutput`` and ``getstatusoutput`` look up ``Popen``, or
+  each other, by their global names.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import signal as _signal
+import subprocess as _standard
+import sys
+from typing import TYPE_CHECKING, Any, AnyStr
+
+from . import _native
+from ._borrowed import replaced
+from ._pidfd import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._guard import Guard
+
+__all__ = ["Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"]
+__all__ += [name for name in _standard.__all__ if name not in __all__]
+
+
+class Popen(_standard.Popen[AnyStr]):
+    """`subprocess.Popen` whose program dies with this process, and not before.
+
+    Arguments, attributes, methods and exceptions are those of `subprocess.Popen`, and:
+
+    ``death_signal``: what the kernel sends when this process is gone. Another one than SIGKILL is only a
+    signal, not a death.
+    ``guard``: False starts the program unguarded.
+
+    Guaranteed on Linux 5.10 and later: when this process is gone, however it ended, the kernel kills the program;
+    while this process lives, nothing of ours kills it, whichever thread started it, unless this process closes
+    all its fds or executes another program. A program that becomes root in all its user ids under a parent that
+    is not (``sudo``) escapes; docs/design.md lists what else does. What the program itself starts is not covered.
+
+    Signals go to the program by its pidfd, never to another process that got its pid. ``wait(timeout)`` sleeps
+    until the program ends; it does not poll. ``returncode`` is right even if somebody else reaped the program, on
+    Linux 6.15 and later; before that it is 255 then, with a `StatusLostWarning`.
+
+    Raises `GuardUnavailable` (an OSError) if the kernel can't keep the promise, and ValueError if there is no
+    such ``death_signal``. A failed start leaves nothing behind.
+    """
+
+    _child: Child | None = None
+    _pdeathsig = False
+
+    def __init__(self, *args: Any, death_signal: int = _signal.SIGKILL, guard: bool = True, **kwargs: Any) -> None:
+        if death_signal != _signal.SIGKILL:
+            from ._guard import signal_number
+
+            death_signal = signal_number(death_signal)
+        self._death_signal = int(death_signal)
+        self._guarded = guard
+        super().__init__(*args, **kwargs)
+
+    @property
+    def guard(self) -> Guard | None:
+        """What is armed in the program; None if it was started with ``guard=False``."""
+        from ._guard import started_child
+
+        return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
+
+    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *rest: Any) -> None:
+        lifeline = -1
+        if self._guarded:
+            # The second layer follows the thread, and a signal that can be handled shall come once.
+            self._pdeathsig = self._death_signal == _signal.SIGKILL and _native.is_main_thread()
+            lifeline = _native.lifeline_open(pdeathsig=self._pdeathsig, signal=self._death_signal)
+        child = Child(lifeline)
+        try:
+            if preexec_fn is None:
+                self._spawn(child, args, executable, *rest)
+            else:
+                self._fork(child, args, executable, preexec_fn, *rest)
+            self._child = child
+            self.pid = child.pid
+            self._child_created = True
+        except BaseException:
+            child.take_back()
+            raise
+
+    def _spawn(  # noqa: PLR0917 (the standard library's order)
+        self,
+        child: Child,
+        args: Any,
+        executable: Any,
+        close_fds: bool,
+        pass_fds: Any,
+        cwd: Any,
+        env: Any,
+        startupinfo: Any,
+        creationflags: Any,
+        shell: bool,
+        p2cread: int,
+        p2cwrite: int,
+        c2pread: int,
+        c2pwrite: int,
+        errread: int,
+        errwrite: int,
+        restore_signals: bool,
+        gid: int | None,
+        gids: Sequence[int] | None,
+        uid: int | None,
+        umask: int,
+        start_new_session: bool,
+        process_group: int = -1,
+    ) -> None:
+        """By the shim's clone(): no page tables are copied, no Python runs in the child."""
+        args, executable = _command(args, executable, shell)
+        sys.audit("subprocess.Popen", executable, args, cwd, env)
+        keep_fds = [int(fd) for fd in pass_fds]
+        if any(fd < 0 for fd in keep_fds):
+            raise ValueError("bad value(s) in fds_to_keep")
+        request = _native.spawn_request()
+        try:
+            _native.spawn(
+                request,
+                _paths(executable, env),
+                [os.fsencode(arg) for arg in args],
+                child.lifeline,
+                env=_environment(env),
+                keep_fds=keep_fds,
+                close_fds=close_fds,
+                stdio=(p2cread, c2pwrite, errwrite),
+                cwd=cwd,
+                umask=umask,
+                restore_signals=restore_signals,
+                new_session=start_new_session,
+                process_group=process_group,
+                groups=None if gids is None else [_group(group) for group in gids],
+                gid=_id(gid, "gid"),
+                uid=_id(uid, "uid"),
+                signal=self._death_signal,
+                executable=executable,
+            )
+        finally:
+            child.pid, child.pidfd = request.pid, request.pidfd
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+
+    def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *rest: Any) -> None:
+        """By the standard library's fork(), for a hook of the user's."""
+
+        def hook() -> None:
+            self._arm(child.lifeline)
+            preexec_fn()
+            self._arm(child.lifeline)  # again: the hook may have changed the ids, which clears PDEATHSIG
+
+        try:
+            super()._execute_child(args, executable, hook if self._guarded else preexec_fn, *rest)  # type: ignore[misc]
+        except BaseException:
+            # A child whose hook or program could not be run has been reaped; one is left after an interruption.
+            if self._child_created and self.returncode is None:
+                child.identify(self.pid, patience=1)
+            raise
+        child.identify(self.pid)
+
+    def _arm(self, lifeline: int) -> None:
+        try:
+            _native.arm(lifeline, pdeathsig=self._pdeathsig)
+        except OSError as error:
+            from .hooks import refuse
+
+            refuse("Popen", str(error))
+
+    def _internal_poll(self, _deadstate: int | None = None) -> int | None:
+        child = self._child
+        if self.returncode is None and child is not None:
+            self.returncode = child.poll()
+            if self.returncode is not None:
+                child.close()
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        child = self._child
+        if self.returncode is None and child is not None:
+            if child.inherited:
+                raise ChildProcessError(errno.ECHILD, f"process {self.pid} is not a child of this process")
+            returncode = child.wait(timeout)
+            if returncode is None:
+                raise _standard.TimeoutExpired(self.args, timeout or 0.0)
+            self.returncode = returncode
+            child.close()
+        return self.returncode
+
+    def send_signal(self, sig: int) -> None:
+        """Sends ``sig`` to the program, by its pidfd. Does nothing if it has been reaped."""
+        self.poll()
+        if self.returncode is None and self._child is not None:
+            self._child.send_signal(sig)
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        runs = self._child is not None and self.returncode is None
+        return text[:-1] + " guarded>" if runs and self._guarded else text
+
+
+def _command(args: Any, executable: Any, shell: bool) -> tuple[list[Any], Any]:
+    """As the standard library has it."""
+    if isinstance(args, (str, bytes)):
+        args = [args]
+    elif isinstance(args, os.PathLike):
+        if shell:
+            raise TypeError("path-like args is not allowed when shell is true")
+        args = [args]
+    else:
+        args = list(args)
+    if shell:
+        args = ["/bin/sh", "-c", *args]
+        if executable:
+            args[0] = executable
+    return args, args[0] if executable is None else executable
+
+
+def _paths(executable: Any, env: Any) -> list[bytes]:
+    """What execvpe() would try."""
+    path = os.fsencode(executable)
+    if os.path.dirname(path):
+        return [path]
+    return [os.path.join(os.fsencode(directory), path) for directory in os.get_exec_path(env)]
+
+
+def _environment(env: Any) -> list[bytes] | None:
+    if env is None:
+        return None
+    result = []
+    for name, value in env.items():
+        encoded = os.fsencode(name)
+        if b"=" in encoded:
+            raise ValueError("illegal environment variable name")
+        result.append(encoded + b"=" + os.fsencode(value))
+    return result
+
+
+_NO_ID = 2**32 - 1  # (uid_t)-1 means "as here"
+
+
+def _id(number: int | None, what: str) -> int:
+    if number is None:
+        return -1
+    if number >= _NO_ID:
+        raise OverflowError(f"{what} is greater than maximum")
+    return number
+
+
+def _group(number: int) -> int:
+    if not 0 <= number < _NO_ID:
+        raise ValueError("group number out of range")
+    return number
+
+
+def _borrowed(function: Any, **names: object) -> Any:
+    return functools.wraps(function)(replaced(function, **names))
+
+
+call = _borrowed(_standard.call, Popen=Popen)
+check_call = _borrowed(_standard.check_call, call=call)
+run = _borrowed(_standard.run, Popen=Popen)
+check_output = _borrowed(_standard.check_output, run=run)
+getstatusoutput = _borrowed(_standard.getstatusoutput, check_output=check_output)
+getoutput = _borrowed(_standard.getoutput, getstatusoutput=getstatusoutput)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_standard, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
