@@ -82,24 +82,39 @@ void og_kill_and_reap(int pidfd)
         ;
 }
 
-/* The exit code of a child that has ended, or minus the signal; OG_RUNNING if it
- * has not. Does not block and does not reap: a signal handler of Python's, which
- * may run right after this call, can ask again and gets the same answer. ECHILD:
- * not our child, or somebody else reaped it. */
-int og_pidfd_status(int pidfd)
+static int status(int pidfd, int options)
 {
     siginfo_t info = {.si_pid = 0};
-    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOWAIT | options) < 0)
         return OG_FAILED + failed(errno, "waitid(P_PIDFD)");
     if (info.si_pid == 0)
         return OG_RUNNING;
     return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
-void og_pidfd_reap(int pidfd)
+/* The exit code of a child that has ended, or minus the signal; OG_RUNNING if it
+ * has not. Does not block and does not reap: a signal handler of Python's, which
+ * may run right after this call, can ask again and gets the same answer. ECHILD:
+ * not our child, or somebody else reaped it. */
+int og_pidfd_status(int pidfd)
+{
+    return status(pidfd, WNOHANG);
+}
+
+/* The same, and blocks until it has ended. EINTR after a signal: the caller lets
+ * Python's handlers run. */
+int og_pidfd_wait(int pidfd)
+{
+    return status(pidfd, 0);
+}
+
+/* What comes after the end of a child has been noted. */
+void og_pidfd_reap(int pidfd, int lifeline)
 {
     siginfo_t info;
     (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+    if (lifeline >= 0)
+        og_lifeline_close(lifeline);
 }
 
 /* As og_pidfd_status(), of a process that somebody else has reaped: Linux 6.15.

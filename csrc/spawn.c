@@ -3,8 +3,7 @@
  * fork() copies the page tables of a parent that may have gigabytes, and runs
  * at-fork handlers; posix_spawn() has no step for arming. So: clone() with
  * CLONE_VM | CLONE_VFORK, as posix_spawn does it, with CLONE_PIDFD for an
- * identity that no recycled pid can steal. Legacy clone(), not clone3(): that
- * one answers ENOSYS under Docker's default seccomp profile.
+ * identity that no recycled pid can steal.
  *
  * Rules for everything that runs in the child, which shares the parent's
  * memory while this thread of the parent is suspended and the others run:
@@ -66,6 +65,7 @@ struct child_args {
     char *const *paths, *const *argv, *const *envp;
     struct og_error *err;
     int main_thread;
+    bool no_handlers; /* clone3() has reset them */
     uint64_t mask;
 };
 
@@ -76,16 +76,19 @@ static void set_mask(const uint64_t *mask, uint64_t *old)
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, old, KERNEL_SIGSET_SIZE);
 }
 
-static void reset_handlers(int restore_signals)
+static void reset_handlers(void)
 {
     struct sigaction action, deflt = {.sa_handler = SIG_DFL};
     for (int sig = 1; sig < _NSIG; sig++)
         if (sigaction(sig, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
             sigaction(sig, &deflt, NULL);
-    if (restore_signals) {
-        sigaction(SIGPIPE, &deflt, NULL);
-        sigaction(SIGXFSZ, &deflt, NULL);
-    }
+}
+
+static void restore_signals(void)
+{
+    struct sigaction deflt = {.sa_handler = SIG_DFL};
+    sigaction(SIGPIPE, &deflt, NULL);
+    sigaction(SIGXFSZ, &deflt, NULL);
 }
 
 static void close_between(int first, int last)
@@ -219,7 +222,10 @@ static int child(void *argument)
         og_lifelines_close_copies();
     if (s->lifeline >= 0 && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
         goto fail;
-    reset_handlers(s->restore_signals);
+    if (!a->no_handlers)
+        reset_handlers();
+    if (s->restore_signals)
+        restore_signals();
     set_mask(&a->mask, NULL);
     execute(a);
 fail:
@@ -237,20 +243,80 @@ static char **point(char **array, int count, const char *strings)
     return array + 1;
 }
 
+/* clone3() resets all handlers at once (CLONE_CLEAR_SIGHAND, Linux 5.5): 64
+ * system calls less. libc has no wrapper for it, and after a plain syscall() the
+ * child would return on its parent's stack. -ENOSYS under Docker's default
+ * seccomp profile; there, and on other machines, it is legacy clone(). */
+#if defined(__x86_64__)
+struct clone3_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+};
+#define CLEAR_SIGHAND UINT64_C(0x100000000)
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+
+static long clone3(int flags, char *stack, size_t size, struct child_args *args, int *pidfd)
+{
+    struct clone3_args c = {.flags = (uint64_t)flags | CLEAR_SIGHAND,
+                            .pidfd = (uintptr_t)pidfd,
+                            .exit_signal = SIGCHLD,
+                            .stack = (uintptr_t)stack,
+                            .stack_size = size};
+    long result;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %[args], %%rdi\n\t"
+                     "call *%[child]\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(result)
+                     : "0"((long)SYS_clone3), "D"(&c), "S"(sizeof c), [args] "r"(args), [child] "r"(child)
+                     : "rcx", "r11", "cc", "memory");
+    return result;
+}
+#else
+static long clone3(int flags, char *stack, size_t size, struct child_args *args, int *pidfd)
+{
+    (void)flags, (void)stack, (void)size, (void)args, (void)pidfd;
+    return -ENOSYS;
+}
+#endif
+
+static int clone_child(char *stack, size_t size, int flags, struct child_args *args, int *pidfd)
+{
+    static bool unavailable; /* a filter stays */
+    if (!__atomic_load_n(&unavailable, __ATOMIC_RELAXED)) {
+        args->no_handlers = true;
+        long pid = clone3(flags, stack, size, args, pidfd);
+        if (pid > 0)
+            return (int)pid;
+        if (pid != -ENOSYS && pid != -EPERM && pid != -EINVAL) {
+            errno = (int)-pid;
+            return -1;
+        }
+        __atomic_store_n(&unavailable, true, __ATOMIC_RELAXED);
+    }
+    args->no_handlers = false;
+    return clone(child, stack + size, flags | SIGCHLD, args, pidfd);
+}
+
 static int run_child(struct child_args *args, int *pidfd, struct og_error *err)
 {
     char stack[STACK_SIZE] __attribute__((aligned(16)));
     const uint64_t all = ~(uint64_t)0;
     const struct og_spawn *s = args->spawn;
-    /* The alternative to close_range: see og_lifelines_close_copies(). No write
+    /* The alternative to closing all: see og_lifelines_close_copies(). No write
      * end may be made or moved before the child has its table of fds. */
     bool locked = !s->close_fds;
-    int flags = (changes_ids(s) ? 0 : CLONE_VM) | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+    int flags = (changes_ids(s) ? 0 : CLONE_VM) | CLONE_VFORK | CLONE_PIDFD;
 
     if (locked)
         og_lifelines_lock();
     set_mask(&all, &args->mask);
-    int pid = clone(child, stack + STACK_SIZE, flags, args, pidfd);
+    int pid = clone_child(stack, sizeof stack, flags, args, pidfd);
     if (pid < 0)
         og_fail(err, errno, "clone");
     set_mask(&args->mask, NULL);

@@ -37,8 +37,9 @@ def lifeline_open(*, pdeathsig: bool, signal: int = 9) -> int:
     """Opens a description for one child to be armed on; keep it open until that child is reaped.
 
     ``signal``: what the child will be sent.
-    ``pdeathsig``: the child shall have that layer too if this is the main thread; whether it will be allowed to
-    is found out here, before there is a child (seccomp filters are inherited).
+    ``pdeathsig``: the child will be forked and shall have that layer too, if this is the main thread; whether it
+    will be allowed to is found out here, before there is a child (seccomp filters are inherited). A spawned one
+    tells by itself.
     """
     fd: int = lib.og_lifeline_open(signal, pdeathsig)
     if fd < 0:
@@ -246,9 +247,17 @@ def pidfd_status(pidfd: int) -> int | None:
     return None if code == _RUNNING else code
 
 
-def pidfd_reap(pidfd: int) -> None:
-    """Reaps the child if it has ended."""
-    lib.og_pidfd_reap(pidfd)
+def pidfd_wait(pidfd: int) -> int | None:
+    """As `pidfd_status`, when the child has ended. Raises InterruptedError after a signal: handlers have run by then."""
+    code: int = lib.og_pidfd_wait(pidfd)
+    if code <= _FAILED:
+        _fail(code - _FAILED, os_error)
+    return None if code == _RUNNING else code
+
+
+def pidfd_reap(pidfd: int, lifeline: int) -> None:
+    """Reaps the child if it has ended; gives its lifeline back, unless that is -1."""
+    lib.og_pidfd_reap(pidfd, lifeline)
 
 
 def pidfd_reaped_status(pidfd: int) -> int | None:

@@ -88,6 +88,8 @@ class Child:
                 return self.returncode
             self._users += 1
         try:
+            if timeout is None and self._wait_for_ever():
+                return self.returncode
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
                 if not wait_readable(self.pidfd, left):
@@ -99,6 +101,19 @@ class Child:
             with self._lock:
                 self._users -= 1
                 self._close_unused()
+
+    def _wait_for_ever(self) -> bool:
+        """With one system call less. False: it is not ours to reap, or no longer."""
+        while True:
+            try:
+                status = _native.pidfd_wait(self.pidfd)
+            except InterruptedError:
+                continue  # PEP 475
+            except ChildProcessError:
+                return False
+            with self._lock:
+                self._ended(status)
+            return self.returncode is not None
 
     # The registry calls the next two with its own lock held. A signal handler that has interrupted a holder of ours
     # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
@@ -171,10 +186,8 @@ class Child:
         if returncode is None or self.returncode is not None:
             return
         self.returncode = returncode
-        _native.pidfd_reap(self.pidfd)
         lifeline, self.lifeline = self.lifeline, -1
-        if lifeline >= 0:
-            _native.lifeline_close(lifeline)
+        _native.pidfd_reap(self.pidfd, lifeline)
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""

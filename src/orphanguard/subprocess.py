@@ -83,7 +83,8 @@ class Popen(_standard.Popen[AnyStr]):
         if self._guarded:
             # The second layer follows the thread, and a signal that can be handled shall come once.
             self._pdeathsig = self._death_signal == _signal.SIGKILL and _native.is_main_thread()
-            lifeline = _native.lifeline_open(pdeathsig=self._pdeathsig, signal=self._death_signal)
+            # No rehearsal of prctl: what a spawned child is refused comes back, what a forked one is its hook tells.
+            lifeline = _native.lifeline_open(pdeathsig=False, signal=self._death_signal)
         child = Child(lifeline)
         try:
             if preexec_fn is None:

@@ -44,7 +44,7 @@ class _ServerLifeline:
         self._owner = 0
 
     def start(self, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-        server = Child(_native.lifeline_open(pdeathsig=True))
+        server = Child(_native.lifeline_open(pdeathsig=False))
         try:
             spawnv(server, path, args, fds)
         except BaseException:

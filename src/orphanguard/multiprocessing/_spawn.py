@@ -42,7 +42,7 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
 
     def _launch(self, process_obj: BaseProcess) -> None:
         self.pdeathsig = _native.is_main_thread()
-        child = Child(_native.lifeline_open(pdeathsig=True))
+        child = Child(_native.lifeline_open(pdeathsig=False))
 
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
             return spawnv(child, path, args, fds)
