@@ -84,6 +84,7 @@ struct og_spawn {
     int pidfd;    /* out; close-on-exec; -1: there is no child */
 };
 
+void og_spawn_defaults(struct og_spawn *spawn);
 int og_spawn(struct og_spawn *spawn, const char *paths, const char *args, const char *env);
 
 /* --- pidfd.c: a process, by its identity -------------------------------- */

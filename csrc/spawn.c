@@ -325,6 +325,23 @@ static int run_child(struct child_args *args, int *pidfd, struct og_error *err)
     return pid;
 }
 
+/* All as here, and nothing above stderr. Python sets what shall be otherwise. */
+void og_spawn_defaults(struct og_spawn *s)
+{
+    *s = (struct og_spawn){.env_count = -1,
+                           .close_fds = 1,
+                           .stdio = {-1, -1, -1},
+                           .umask = -1,
+                           .process_group = -1,
+                           .group_count = -1,
+                           .gid = -1,
+                           .uid = -1,
+                           .lifeline = -1,
+                           .signal = SIGKILL,
+                           .pid = -1,
+                           .pidfd = -1};
+}
+
 /* The child is armed when this returns. A child that failed has been reaped. */
 int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char *env)
 {

@@ -152,68 +152,54 @@ def claim(page: object) -> bool:
 
 # The steps of a spawn that are not the guard's: what they are refused is an ordinary OSError.
 _REQUESTED = ("dup2", "setsid", "setpgid", "setgroups", "setregid", "setreuid", "fcntl(F_SETFD)", "malloc", "mmap")
-_INHERIT = (-1, -1, -1)
 
 
 def spawn_request() -> Any:
-    """What `spawn` fills in: ``pid``, and ``pidfd``, which is -1 as long as there is no child.
+    """A struct og_spawn of csrc/shim_api.h that asks for a child as this process is, without fds above 2.
 
-    Made before, so that an exception which gets between that call and its caller can't lose the child.
+    `spawn` fills in ``pid`` and ``pidfd``, which is -1 as long as there is no child. Made before, so that an
+    exception which gets between that call and its caller can't lose the child.
     """
-    return ffi.new("struct og_spawn *", {"pid": -1, "pidfd": -1})
+    request = ffi.new("struct og_spawn *")
+    lib.og_spawn_defaults(request)
+    return request
 
 
 def spawn(
     request: Any,
     paths: Sequence[bytes],
     args: Sequence[bytes],
-    lifeline: int,
-    *,
     env: Sequence[bytes] | None = None,
     keep_fds: Iterable[int] = (),
-    close_fds: bool = True,
-    stdio: tuple[int, int, int] = _INHERIT,
     cwd: Any = None,
-    umask: int = -1,
-    restore_signals: bool = False,
-    new_session: bool = False,
-    process_group: int = -1,
     groups: Sequence[int] | None = None,
-    gid: int = -1,
-    uid: int = -1,
-    signal: int = 9,
     executable: Any = None,
 ) -> None:
-    """Executes the first of ``paths`` that is there in a new child, armed on ``lifeline`` (-1: unguarded).
+    """Executes the first of ``paths`` that is there in a new child, as ``request`` and these arguments say.
 
-    Fills in ``request``. The arguments are those of struct og_spawn in csrc/shim_api.h. Raises ValueError for
-    a NUL inside a string, and the OSError of what failed: of execve() with ``executable`` as its filename, of
-    chdir() with ``cwd``. No process is left then.
+    Raises ValueError for a NUL inside a string, and the OSError of what failed: of execve() with ``executable`` as
+    its filename, of chdir() with ``cwd``. No process is left then.
     """
-    keep = sorted(set(keep_fds))
     request.path_count, request.arg_count = len(paths), len(args)
-    request.env_count = -1 if env is None else len(env)
-    directory = ffi.NULL if cwd is None else ffi.from_buffer(_strings([os.fsencode(cwd)]))
-    keep_array = ffi.new("int[]", keep)
-    group_array = ffi.new("unsigned[]", groups or ())
-    request.cwd = directory
-    request.keep_fds, request.keep_count = keep_array, len(keep)
-    request.close_fds = close_fds
-    request.stdio = stdio
-    request.umask = umask
-    request.restore_signals = restore_signals
-    request.new_session = new_session
-    request.process_group = process_group
-    request.groups, request.group_count = group_array, -1 if groups is None else len(groups)
-    request.gid, request.uid = gid, uid
-    request.lifeline, request.signal = lifeline, signal
+    if env is not None:
+        request.env_count = len(env)
+    if keep_fds:
+        keep = sorted(set(keep_fds))
+        keep_array = ffi.new("int[]", keep)
+        request.keep_fds, request.keep_count = keep_array, len(keep)
+    if cwd is not None:
+        directory = ffi.from_buffer(_strings([os.fsencode(cwd)]))
+        request.cwd = directory
+    if groups is not None:
+        group_array = ffi.new("unsigned[]", groups)
+        request.groups, request.group_count = group_array, len(groups)
     code: int = lib.og_spawn(request, _strings(paths), _strings(args), ffi.NULL if env is None else _strings(env))
     if code >= 0:
         return
     call = ffi.string(lib.og_failed_call()).decode()
     if call in ("execve", "chdir"):
         raise OSError(-code, os.strerror(-code), executable if call == "execve" else cwd)
-    _fail(code, os_error if lifeline < 0 or call in _REQUESTED else guard_error)
+    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error)
 
 
 def _strings(strings: Sequence[bytes]) -> bytes:

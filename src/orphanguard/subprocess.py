@@ -131,26 +131,24 @@ class Popen(_standard.Popen[AnyStr]):
         if any(fd < 0 for fd in keep_fds):
             raise ValueError("bad value(s) in fds_to_keep")
         request = _native.spawn_request()
+        request.lifeline, request.signal = child.lifeline, self._death_signal
+        request.close_fds, request.restore_signals, request.new_session = close_fds, restore_signals, start_new_session
+        request.umask, request.process_group = umask, process_group
+        request.stdio = (p2cread, c2pwrite, errwrite)
+        if gid is not None:
+            request.gid = _id(gid, "gid")
+        if uid is not None:
+            request.uid = _id(uid, "uid")
         try:
             _native.spawn(
                 request,
                 _paths(executable, env),
-                [os.fsencode(arg) for arg in args],
-                child.lifeline,
-                env=_environment(env),
-                keep_fds=keep_fds,
-                close_fds=close_fds,
-                stdio=(p2cread, c2pwrite, errwrite),
-                cwd=cwd,
-                umask=umask,
-                restore_signals=restore_signals,
-                new_session=start_new_session,
-                process_group=process_group,
-                groups=None if gids is None else [_group(group) for group in gids],
-                gid=_id(gid, "gid"),
-                uid=_id(uid, "uid"),
-                signal=self._death_signal,
-                executable=executable,
+                list(map(os.fsencode, args)),
+                None if env is None else _environment(env),
+                keep_fds,
+                cwd,
+                None if gids is None else [_group(group) for group in gids],
+                executable,
             )
         finally:
             child.pid, child.pidfd = request.pid, request.pidfd
@@ -238,9 +236,7 @@ def _paths(executable: Any, env: Any) -> list[bytes]:
     return [os.path.join(os.fsencode(directory), path) for directory in os.get_exec_path(env)]
 
 
-def _environment(env: Any) -> list[bytes] | None:
-    if env is None:
-        return None
+def _environment(env: Any) -> list[bytes]:
     result = []
     for name, value in env.items():
         encoded = os.fsencode(name)
@@ -253,9 +249,7 @@ def _environment(env: Any) -> list[bytes] | None:
 _NO_ID = 2**32 - 1  # (uid_t)-1 means "as here"
 
 
-def _id(number: int | None, what: str) -> int:
-    if number is None:
-        return -1
+def _id(number: int, what: str) -> int:
     if number >= _NO_ID:
         raise OverflowError(f"{what} is greater than maximum")
     return number

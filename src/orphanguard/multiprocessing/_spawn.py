@@ -22,16 +22,10 @@ if TYPE_CHECKING:
 def spawnv(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
     """``util.spawnv_passfds``, armed: fills in ``child``, whose lifeline it uses, and returns its pid."""
     request = _native.spawn_request()
+    request.lifeline = child.lifeline
     try:
-        executable = os.fsencode(path)
-        _native.spawn(
-            request,
-            [executable],
-            [os.fsencode(arg) for arg in args],
-            child.lifeline,
-            keep_fds=fds,
-            executable=os.fsdecode(path),
-        )
+        executable, arguments = os.fsencode(path), [os.fsencode(arg) for arg in args]
+        _native.spawn(request, [executable], arguments, keep_fds=list(fds), executable=os.fsdecode(path))
     finally:
         child.pid, child.pidfd = request.pid, request.pidfd
     return child.pid
