@@ -68,6 +68,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct strand *strands;
 static size_t strand_count, strand_room;
 static struct pipe_end reader = {.fd = -1}; /* of strands[0], for forked children to inherit; not needed here */
+/* A description whose child has been reaped, loaded, for the next one: to open
+ * and to load another takes as long as the rest of the arming. */
+static struct pipe_end spare = {.fd = -1};
 
 bool og_identify(struct pipe_end *end, int fd)
 {
@@ -231,17 +234,26 @@ static int open_solo(struct og_error *err)
     return r.fd;
 }
 
-static void close_locked(int fd)
+static struct strand *strand_of(const struct pipe_end *end)
+{
+    for (size_t i = 0; i < strand_count; i++)
+        if (strands[i].writer.ino == end->ino && strands[i].writer.dev == end->dev)
+            return &strands[i];
+    return NULL;
+}
+
+static void close_locked(int fd, bool may_spare)
 {
     struct pipe_end end;
-    struct strand *strand = NULL;
     if (!og_identify(&end, fd))
         return;
-    for (size_t i = 0; i < strand_count && !strand; i++)
-        if (strands[i].writer.ino == end.ino && strands[i].writer.dev == end.dev)
-            strand = &strands[i];
+    struct strand *strand = strand_of(&end);
     if (!strand)
         return; /* closed behind our back: somebody else's by now */
+    if (may_spare && !strand->solo && !og_still_ours(&spare)) {
+        spare = end;
+        return;
+    }
     /* The read end first: closing the last writer would signal its owner. */
     close(fd);
     strand->used--;
@@ -265,6 +277,39 @@ int og_load(int fd, int sig, struct og_error *err)
     return 0;
 }
 
+/* -1 without an error if there is none. Its former owner goes here, so that a
+ * filter which refuses F_SETOWN is met before there is a child. */
+static int take_spare(struct og_error *err)
+{
+    struct strand *strand = og_still_ours(&spare) ? strand_of(&spare) : NULL;
+    if (!strand || !og_still_ours(&strand->writer))
+        return -1;
+    if (fcntl(spare.fd, F_SETOWN, 0) < 0)
+        return og_fail(err, errno, "fcntl(F_SETOWN)");
+    int fd = spare.fd;
+    spare = OG_NO_PIPE;
+    return fd;
+}
+
+static int open_new(int sig, bool solo, struct og_error *err)
+{
+    int fd = -1;
+    struct strand *strand = strand_with_room(err);
+    if (!strand)
+        return -1;
+    if (!solo) {
+        fd = reopen(strand, err);
+        solo = fd < 0 && !out_of_resources(err->code);
+    }
+    if (solo)
+        fd = open_solo(err);
+    if (fd >= 0 && og_load(fd, sig, err) < 0) {
+        close_locked(fd, false);
+        return -1;
+    }
+    return fd;
+}
+
 /* A description for one child to be armed on. It stays open in this process
  * until og_lifeline_close(), which is for after the child has been reaped.
  * `sig`: what the child is sent. `pdeathsig`: it will want that layer too, if
@@ -276,20 +321,13 @@ int og_lifeline_open(int sig, int pdeathsig)
     if (pdeathsig && og_is_main_thread() && og_rehearse_pdeathsig(&why) < 0)
         return og_report(&why);
     pthread_mutex_lock(&lock);
-    struct strand *strand = strand_with_room(&why);
     /* Those on one pipe may be signalled more than once (PER_PIPE): nothing to
      * SIGKILL, but a handler of another signal would run again. */
     bool solo = sig != SIGKILL;
-    if (strand && !solo) {
-        fd = reopen(strand, &why);
-        solo = fd < 0 && !out_of_resources(why.code);
-    }
-    if (strand && solo)
-        fd = open_solo(&why);
-    if (fd >= 0 && og_load(fd, sig, &why) < 0) {
-        close_locked(fd);
-        fd = -1;
-    }
+    if (!solo)
+        fd = take_spare(&why);
+    if (fd < 0 && !why.call)
+        fd = open_new(sig, solo, &why);
     pthread_mutex_unlock(&lock);
     return fd >= 0 ? fd : og_report(&why);
 }
@@ -297,7 +335,7 @@ int og_lifeline_open(int sig, int pdeathsig)
 void og_lifeline_close(int fd)
 {
     pthread_mutex_lock(&lock);
-    close_locked(fd);
+    close_locked(fd, true);
     pthread_mutex_unlock(&lock);
 }
 
@@ -342,6 +380,6 @@ struct pipe_end og_lifelines_leave(void)
     struct pipe_end left = reader;
     og_lifelines_close_copies();
     strand_count = 0;
-    reader = OG_NO_PIPE;
+    spare = reader = OG_NO_PIPE;
     return left;
 }

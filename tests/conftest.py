@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from orphanguard import hooks
+from orphanguard import _native, _waiting, hooks
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -30,18 +30,19 @@ def _children() -> set[int]:
 
 
 def _fds() -> dict[int, str]:
+    """Without the description that is kept for the next child: not always the same one."""
+    spare = _native.lifeline_open(pdeathsig=False)
     result = {}
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):
             result[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    del result[spare]
+    _native.lifeline_close(spare)
     return result
 
 
 def _settle() -> None:
     """What the process makes once and keeps: not a leak of the test that happens to come first."""
-    from orphanguard import _native, _waiting
-
-    _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
     if _waiting.registry()._epoll is None:
         _waiting.registry()._epoll = select.epoll()
     resource_tracker.ensure_running()

@@ -171,9 +171,9 @@ print("then", process.exitcode)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_kernel_refuses_to_clone(method: str) -> None:
     program = Path(__file__).parent / "actors" / "failing_start.py"
-    inject = "inject=clone:error=EAGAIN:when=1" if method == "fork" else "inject=clone:error=EAGAIN"
+    inject = "inject=clone,clone3:error=EAGAIN" + (":when=1" if method == "fork" else "")
     result = subprocess.run(
-        ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone", "-e", inject, sys.executable, program, method],
+        ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", inject, sys.executable, program, method],
         capture_output=True,
         text=True,
         check=False,

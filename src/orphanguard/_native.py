@@ -165,7 +165,7 @@ def spawn_request() -> Any:
     return request
 
 
-def spawn(
+def spawn(  # noqa: PLR0917 (keywords take time)
     request: Any,
     paths: Sequence[bytes],
     args: Sequence[bytes],
@@ -234,7 +234,7 @@ def pidfd_status(pidfd: int) -> int | None:
 
 
 def pidfd_wait(pidfd: int) -> int | None:
-    """As `pidfd_status`, when the child has ended. Raises InterruptedError after a signal: handlers have run by then."""
+    """As `pidfd_status`, when the child has ended. InterruptedError after a signal: handlers have run by then."""
     code: int = lib.og_pidfd_wait(pidfd)
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -26,6 +27,7 @@ CALLS = {
     "fcntl": (72 if X86_64 else 25, 1, 10),  # F_SETSIG
     "setown": (72 if X86_64 else 25, 1, 8),  # F_SETOWN
     "clone": (56 if X86_64 else 220, None, 0),
+    "clone3": (435, None, 0),
     "close_range": (436, None, 0),
 }
 
@@ -47,6 +49,8 @@ def refuse(call: str, error: int) -> None:
             instruction(equal, 0, 1, value),
         ]
     program += [instruction(ret, 0, 0, 0x00050000 | error), instruction(ret, 0, 0, 0x7FFF0000)]
+    if call == "clone":
+        refuse("clone3", error)
     code = ctypes.create_string_buffer(b"".join(program))
     fprog = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -59,8 +63,15 @@ def ran() -> None:
 
 
 def state() -> tuple[object, ...]:
+    """Fds, without the description that is kept for the next child, and children."""
+    spare = -1
+    with contextlib.suppress(OSError):
+        spare = _native.lifeline_open(pdeathsig=False)
+    fds = [fd for fd in os.listdir("/proc/self/fd") if fd != str(spare)]
+    if spare >= 0:
+        _native.lifeline_close(spare)
     with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return sorted(os.listdir("/proc/self/fd")), children.read()
+        return sorted(fds), children.read()
 
 
 def main() -> None:
@@ -75,6 +86,7 @@ def main() -> None:
             first.start()
             first.join()
             first.close()
+        _native.lifeline_open(pdeathsig=False)  # the one that is kept: the next child's has to be made
         refuse(call, getattr(errno, error))
         process = context.Process(target=ran)
         before = state()
