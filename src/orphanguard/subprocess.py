@@ -199,6 +199,11 @@ class Popen(_standard.Popen[AnyStr]):
             child.close()
         return self.returncode
 
+    def _dup_pidfd(self) -> int:
+        """For an event loop to watch; the caller closes it."""
+        assert self._child is not None
+        return os.dup(self._child.pidfd)
+
     def send_signal(self, sig: int) -> None:
         """Sends ``sig`` to the program, by its pidfd. Does nothing if it has been reaped."""
         self.poll()
