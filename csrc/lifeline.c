@@ -115,11 +115,29 @@ static int raise_above(struct pipe_end *end, int above)
     return 0;
 }
 
+/* A program may put anything in the place of fds 0 to 2, and a child does. */
+static int above_stdio(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int code = errno;
+    close(fd);
+    errno = code;
+    return moved;
+}
+
 static int make_pipe(struct pipe_end *r, struct pipe_end *w, struct og_error *err)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return og_fail(err, errno, "pipe2");
+    for (int i = 0; i < 2; i++)
+        if ((fds[i] = above_stdio(fds[i])) < 0) {
+            int code = errno;
+            close(fds[1 - i]);
+            return og_fail(err, code, "fcntl(F_DUPFD_CLOEXEC)");
+        }
     if (!og_identify(r, fds[0]) || !og_identify(w, fds[1])) {
         int code = errno;
         close(fds[0]);
@@ -195,7 +213,7 @@ static int reopen(struct strand *strand, struct og_error *err)
     /* Other threads open and close fds meanwhile, hence the loop. */
     for (int tries = 0; tries < 16; tries++) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", writer->fd);
-        int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        int fd = above_stdio(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
         if (fd < 0)
             return og_fail(err, errno, "open(/proc/self/fd)");
         struct pipe_end end;
@@ -281,14 +299,19 @@ int og_load(int fd, int sig, struct og_error *err)
  * filter which refuses F_SETOWN is met before there is a child. */
 static int take_spare(struct og_error *err)
 {
-    struct strand *strand = og_still_ours(&spare) ? strand_of(&spare) : NULL;
+    struct pipe_end taken = spare;
+    /* Forgotten even if it was closed behind our back: or its number, once it is
+     * a living child's description of the same pipe, would look like it. */
+    spare = OG_NO_PIPE;
+    struct strand *strand = og_still_ours(&taken) ? strand_of(&taken) : NULL;
     if (!strand || !og_still_ours(&strand->writer))
         return -1;
-    if (fcntl(spare.fd, F_SETOWN, 0) < 0)
-        return og_fail(err, errno, "fcntl(F_SETOWN)");
-    int fd = spare.fd;
-    spare = OG_NO_PIPE;
-    return fd;
+    if (fcntl(taken.fd, F_SETOWN, 0) < 0) {
+        int code = errno;
+        close_locked(taken.fd, false);
+        return og_fail(err, code, "fcntl(F_SETOWN)");
+    }
+    return taken.fd;
 }
 
 static int open_new(int sig, bool solo, struct og_error *err)

@@ -91,12 +91,40 @@ static void restore_signals(void)
     sigaction(SIGXFSZ, &deflt, NULL);
 }
 
+struct entry { /* of getdents64(2) */
+    uint64_t ino, offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+static bool close_listed(int first, int last)
+{
+    char buffer[1024] __attribute__((aligned(8)));
+    long got;
+    int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while ((got = syscall(SYS_getdents64, list, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < got;) {
+            const struct entry *entry = (const void *)(buffer + at);
+            int fd = 0; /* of "." and ".." as well */
+            for (const char *digit = entry->name; *digit >= '0' && *digit <= '9'; digit++)
+                fd = 10 * fd + *digit - '0';
+            if (fd >= first && fd <= last && fd != list)
+                close(fd);
+            at += entry->length;
+        }
+    close(list);
+    return got == 0;
+}
+
 static void close_between(int first, int last)
 {
     if (first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
         return;
-    /* Refused by a seccomp filter. No fd can be above the highest limit that
-     * this process has had; the hard one is the nearest to it that is known. */
+    /* Refused by a seccomp filter. Not up to the limit, which in a container may
+     * be 2^30; only without /proc. */
+    if (close_listed(first, last))
+        return;
     struct rlimit limit;
     if (last == INT32_MAX)
         last = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < INT32_MAX ? (int)limit.rlim_max : 1 << 20;
@@ -134,7 +162,7 @@ static void keep_only(const struct og_spawn *s)
 
 static int put(int fd, int place, struct og_error *err)
 {
-    if (fd < 0)
+    if (fd == -1)
         return 0;
     if (fd == place)
         return make_inheritable(fd, err);
@@ -268,12 +296,12 @@ static long clone3(int flags, char *stack, size_t size, struct child_args *args,
                      "test %%rax, %%rax\n\t"
                      "jnz 1f\n\t"
                      "xor %%ebp, %%ebp\n\t"
-                     "mov %[args], %%rdi\n\t"
-                     "call *%[child]\n\t"
+                     "mov %%rbx, %%rdi\n\t"
+                     "call *%%rdx\n\t"
                      "hlt\n"
                      "1:"
                      : "=a"(result)
-                     : "0"((long)SYS_clone3), "D"(&c), "S"(sizeof c), [args] "r"(args), [child] "r"(child)
+                     : "0"((long)SYS_clone3), "D"(&c), "S"(sizeof c), "b"(args), "d"(child) /* never in rbp */
                      : "rcx", "r11", "cc", "memory");
     return result;
 }
@@ -351,17 +379,27 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     int pidfd = -1;
 
     s->pid = s->pidfd = -1;
-    size_t pointers = (size_t)s->path_count + (size_t)s->arg_count + (s->env_count > 0 ? (size_t)s->env_count : 0) + 3;
+    size_t variables = s->env_count > 0 ? (size_t)s->env_count : 0;
+    if (s->env_count < 0)
+        for (char **variable = environ; variable && *variable; variable++)
+            variables++;
+    size_t pointers = (size_t)s->path_count + (size_t)s->arg_count + variables + 3;
     char **array = malloc(pointers * sizeof *array);
     if (!array)
         return og_report(&(struct og_error){ENOMEM, "malloc"});
     a.paths = array;
     a.argv = point(array, s->path_count, paths);
-    a.envp = point((char **)a.argv, s->arg_count, args);
-    if (s->env_count >= 0)
-        point((char **)a.envp, s->env_count, env);
-    else
-        a.envp = environ;
+    char **envp = point((char **)a.argv, s->arg_count, args);
+    a.envp = envp;
+    if (s->env_count >= 0) {
+        point(envp, s->env_count, env);
+    } else {
+        /* Now: other threads run until the exec, and their setenv() moves the array. */
+        size_t i = 0;
+        for (; i < variables && environ[i]; i++)
+            envp[i] = environ[i];
+        envp[i] = NULL;
+    }
 
     if (changes_ids(s)) { /* with memory of its own, the child needs a place that both see */
         a.err = mmap(NULL, sizeof *a.err, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -69,7 +69,13 @@ class Popen(_standard.Popen[AnyStr]):
             death_signal = signal_number(death_signal)
         self._death_signal = int(death_signal)
         self._guarded = guard
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:
+            if self._child is not None:  # started, but a signal handler has raised: nobody will get this handle
+                self._child.take_back()
+                self.returncode = self._child.returncode
+            raise
 
     @property
     def guard(self) -> Guard | None:
@@ -128,11 +134,12 @@ class Popen(_standard.Popen[AnyStr]):
         args, executable = _command(args, executable, shell)
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         keep_fds = [int(fd) for fd in pass_fds]
-        if any(fd < 0 for fd in keep_fds):
+        if any(not 0 <= fd < 2**31 for fd in keep_fds):
             raise ValueError("bad value(s) in fds_to_keep")
         request = _native.spawn_request()
         request.lifeline, request.signal = child.lifeline, self._death_signal
-        request.close_fds, request.restore_signals, request.new_session = close_fds, restore_signals, start_new_session
+        request.close_fds = bool(close_fds)
+        request.restore_signals, request.new_session = restore_signals, start_new_session
         request.umask, request.process_group = umask, process_group
         request.stdio = (p2cread, c2pwrite, errwrite)
         if gid is not None:
@@ -147,7 +154,7 @@ class Popen(_standard.Popen[AnyStr]):
                 None if env is None else _environment(env),
                 keep_fds,
                 cwd,
-                None if gids is None else [_group(group) for group in gids],
+                None if gids is None else _groups(gids),
                 executable,
             )
         finally:
@@ -260,10 +267,12 @@ def _id(number: int, what: str) -> int:
     return number
 
 
-def _group(number: int) -> int:
-    if not 0 <= number < _NO_ID:
-        raise ValueError("group number out of range")
-    return number
+def _groups(numbers: Sequence[int]) -> Sequence[int]:
+    if len(numbers) > 2**16:  # NGROUPS_MAX of linux/limits.h
+        raise ValueError("too many groups")
+    if not all(0 <= number <= _NO_ID for number in numbers):
+        raise ValueError("invalid group id")
+    return numbers
 
 
 def _borrowed(function: Any, **names: object) -> Any:
