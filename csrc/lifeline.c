@@ -46,6 +46,11 @@
  * seldom moved; below 1024, so that the fd table of a small process stays at
  * the size that it has anyway once it is larger than the built-in 64. */
 #define WRITER_FLOOR 1000
+/* The read ends' first place. The standard library's child, between fork and exec,
+ * has copies of all. If the parent dies just then, the child's write end must go
+ * before its read ends, the last that others have: it does when close_range()
+ * closes them together, and that is what is above the fds which it keeps. */
+#define READER_FLOOR 500
 
 /* Children on one pipe. Once the last writer is gone, the kernel's pipe_release()
  * signals everybody left on the pipe anew for each description that is
@@ -115,12 +120,17 @@ static int raise_above(struct pipe_end *end, int above)
     return 0;
 }
 
-/* A program may put anything in the place of fds 0 to 2, and a child does. */
-static int above_stdio(int fd)
+/* Where the numbers are used up: anywhere but in the place of fds 0 to 2, where a
+ * program may put anything, and a child does. */
+static int high(int fd)
 {
-    if (fd < 0 || fd > STDERR_FILENO)
+    if (fd < 0 || fd >= READER_FLOOR)
         return fd;
-    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, READER_FLOOR);
+    if (moved < 0 && fd > STDERR_FILENO)
+        return fd;
+    if (moved < 0)
+        moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     int code = errno;
     close(fd);
     errno = code;
@@ -133,7 +143,7 @@ static int make_pipe(struct pipe_end *r, struct pipe_end *w, struct og_error *er
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return og_fail(err, errno, "pipe2");
     for (int i = 0; i < 2; i++)
-        if ((fds[i] = above_stdio(fds[i])) < 0) {
+        if ((fds[i] = high(fds[i])) < 0) {
             int code = errno;
             close(fds[1 - i]);
             return og_fail(err, code, "fcntl(F_DUPFD_CLOEXEC)");
@@ -213,7 +223,7 @@ static int reopen(struct strand *strand, struct og_error *err)
     /* Other threads open and close fds meanwhile, hence the loop. */
     for (int tries = 0; tries < 16; tries++) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", writer->fd);
-        int fd = above_stdio(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+        int fd = high(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
         if (fd < 0)
             return og_fail(err, errno, "open(/proc/self/fd)");
         struct pipe_end end;

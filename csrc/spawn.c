@@ -98,7 +98,7 @@ struct entry { /* of getdents64(2) */
     char name[];
 };
 
-static bool close_listed(int first, int last)
+static bool close_listed(int first, int last, bool writers)
 {
     char buffer[1024] __attribute__((aligned(8)));
     long got;
@@ -109,7 +109,8 @@ static bool close_listed(int first, int last)
             int fd = 0; /* of "." and ".." as well */
             for (const char *digit = entry->name; *digit >= '0' && *digit <= '9'; digit++)
                 fd = 10 * fd + *digit - '0';
-            if (fd >= first && fd <= last && fd != list)
+            if (fd >= first && fd <= last && fd != list &&
+                (!writers || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY))
                 close(fd);
             at += entry->length;
         }
@@ -121,14 +122,14 @@ static void close_between(int first, int last)
 {
     if (first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
         return;
-    /* Refused by a seccomp filter. Not up to the limit, which in a container may
-     * be 2^30; only without /proc. */
-    if (close_listed(first, last))
+    /* Refused by a seccomp filter. Write ends first, see keep_only(). Not down from
+     * the limit, which in a container may be 2^30; only without /proc. */
+    if (close_listed(first, last, true) && close_listed(first, last, false))
         return;
     struct rlimit limit;
     if (last == INT32_MAX)
         last = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < INT32_MAX ? (int)limit.rlim_max : 1 << 20;
-    for (int fd = first; fd <= last; fd++)
+    for (int fd = last; fd >= first; fd--)
         close(fd);
 }
 
@@ -141,23 +142,30 @@ static int make_inheritable(int fd, struct og_error *err)
 }
 
 /* Closes everything above stderr that is not to be kept: with that, every copy
- * of a lifeline's write end, whoever made it. */
+ * of a lifeline's write end, whoever made it.
+ *
+ * From the top down. If the parent is gone by now, these may be the last copies
+ * of a write end and of an elder sibling's description, which must hear of the
+ * former's end. Write ends are above descriptions, and of one close_range() the
+ * kernel releases the highest first, as at exit. */
 static void keep_only(const struct og_spawn *s)
 {
-    int next = 3;
+    int last = INT32_MAX;
     int lifeline = s->lifeline; /* close-on-exec, and looked at before that */
-    for (int i = 0; i < s->keep_count || lifeline >= 0;) {
+    for (int i = s->keep_count - 1; i >= 0 || lifeline >= 0;) {
         int fd = lifeline;
-        if (i < s->keep_count && (lifeline < 0 || s->keep_fds[i] < lifeline))
-            fd = s->keep_fds[i++];
+        if (i >= 0 && s->keep_fds[i] > lifeline)
+            fd = s->keep_fds[i--];
         else
             lifeline = -1;
-        if (fd >= next) {
-            close_between(next, fd - 1);
-            next = fd + 1;
+        if (fd <= STDERR_FILENO)
+            break;
+        if (fd <= last) {
+            close_between(fd + 1, last);
+            last = fd - 1;
         }
     }
-    close_between(next, INT32_MAX);
+    close_between(STDERR_FILENO + 1, last);
 }
 
 static int put(int fd, int place, struct og_error *err)

@@ -216,7 +216,8 @@ def test_init_of_a_pid_namespace(thread: str) -> None:
 def test_parent_drops_its_uid(thread: str) -> None:
     """Before and after: what was started as root, and what is started without the right to re-open the pipe."""
     with programs(thread, *FORMS.values()) as (running, first):
-        later = running.ask(f"{DROP}; processes += [Popen(SLEEP) for _ in range(3)]; say(pids=[p.pid for p in processes[-3:]])")
+        running.tell(f"{DROP}; processes += [Popen(SLEEP) for _ in range(3)]")
+        later = running.ask("say(pids=[p.pid for p in processes[-3:]])")
         children = running.watch(later["pids"])
         running.ask("processes[-1].kill(); processes[-1].wait(); say(done=True)")
         assert len(children.alive(within=LIFE)) == 2
@@ -279,8 +280,8 @@ def test_under_old_seccomp_profiles(refused: str, error: str, thread: str) -> No
     before = f"import errno, filtered; filtered.refuse({refused!r}, errno.{error})"
     with programs(thread, *FORMS.values(), extra=("--before", before)) as (running, children):
         answer = running.ask(
-            "extra = os.dup2(0, 700, inheritable=True); say(out=check_output(['cat'], input='x', text=True), status=call('exit 7', shell=True),"
-            "fds=check_output(['ls', '/proc/self/fd'], text=True).split())"
+            "extra = os.dup2(0, 700, inheritable=True); say(out=check_output(['cat'], input='x', text=True),"
+            "status=call('exit 7', shell=True), fds=check_output(['ls', '/proc/self/fd'], text=True).split())"
         )
         assert answer["out"] == "x"
         assert answer["status"] == 7
