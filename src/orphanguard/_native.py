@@ -77,6 +77,13 @@ def save_start() -> Callable[[], None]:
     return lambda: lib.og_restore_start(saved)
 
 
+def forks() -> int:
+    """How often this thread has tried to fork since `begin_start`."""
+    now = ffi.new("struct og_start *")
+    lib.og_save_start(now)
+    return int(now.forks)
+
+
 def fork_armed(lifeline: int, gate: tuple[int, int]) -> tuple[int, int]:
     """``os.fork()`` whose child is armed on ``lifeline`` before any Python runs in it. Returns (pid, pidfd).
 
