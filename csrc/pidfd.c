@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -56,7 +57,7 @@ static int failed(int code, const char *call)
 
 int og_pidfd(int pid, struct og_error *err)
 {
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+    int fd = og_above_stdio((int)syscall(SYS_pidfd_open, pid, 0)); /* close-on-exec by itself */
     return fd >= 0 ? fd : og_fail(err, errno, "pidfd_open");
 }
 
@@ -122,4 +123,10 @@ int og_wait_readable(int fd, int milliseconds)
     struct pollfd look = {.fd = fd, .events = POLLIN};
     int ready = poll(&look, 1, milliseconds);
     return ready < 0 ? failed(errno, "poll") : ready;
+}
+
+int og_epoll_create(void)
+{
+    int fd = og_above_stdio(epoll_create1(EPOLL_CLOEXEC));
+    return fd >= 0 ? fd : failed(errno, "epoll_create1");
 }

@@ -16,6 +16,7 @@ const char *og_failed_call(void);
 int og_lifeline_open(int pdeathsig);
 void og_lifeline_close(int fd);
 int og_lifeline_owner(int fd);
+int og_pipe(int ends[2], int keep_from_forks);
 
 /* --- arm.c: what a child does to die with it ------------------------------ */
 
@@ -83,3 +84,4 @@ int og_pidfd_status(int pidfd);
 void og_pidfd_reap(int pidfd);
 int og_pidfd_reaped_status(int pidfd);
 int og_wait_readable(int fd, int milliseconds);
+int og_epoll_create(void);

@@ -166,6 +166,14 @@ int og_spawn(struct og_spawn *s)
         close(pidfd);
         return og_report(&failure);
     }
+    int high = og_above_stdio(pidfd);
+    if (high < 0) {
+        code = errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return og_report(&(struct og_error){code, "fcntl(F_DUPFD_CLOEXEC)"});
+    }
+    pidfd = high;
     og_started(pidfd);
     s->pid = pid;
     s->pidfd = pidfd;

@@ -55,6 +55,14 @@ def lifeline_owner(fd: int) -> int:
     return owner
 
 
+def pipe(*, keep_from_forks: bool = False) -> tuple[int, int]:
+    """``os.pipe()`` that never gets the numbers of stdio, and whose write end no forked child keeps if told so."""
+    ends = ffi.new("int[2]")
+    if (code := lib.og_pipe(ends, keep_from_forks)) < 0:
+        _fail(code, os_error)
+    return ends[0], ends[1]
+
+
 def is_main_thread() -> bool:
     """Whether this is the process's main thread in the kernel's sense (gettid() == getpid())."""
     return bool(lib.og_is_main_thread())
@@ -222,3 +230,11 @@ def wait_readable(fd: int, milliseconds: int) -> bool:
     if ready < 0:
         _fail(ready, os_error)
     return bool(ready)
+
+
+def epoll_create() -> int:
+    """The fd of a new epoll(7)."""
+    fd: int = lib.og_epoll_create()
+    if fd < 0:
+        _fail(fd, os_error)
+    return fd

@@ -20,6 +20,8 @@ import time
 import weakref
 from collections.abc import Collection, Set
 
+from . import _native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +59,7 @@ class Registry:
         """Starts watching. Raises OSError (EMFILE, ENOSPC, ENOMEM) and watches nothing then."""
         with self._lock:
             if self._epoll is None:
-                self._epoll = select.epoll()
+                self._epoll = select.epoll.fromfd(_native.epoll_create())
             try:
                 self._epoll.register(child.pidfd, select.EPOLLIN)
             except OSError as error:
@@ -163,7 +165,7 @@ class Registry:
         if error.errno not in (errno.EBADF, errno.EINVAL):
             raise error
         _lost.append(self._epoll)  # never closed: its number is somebody else's by now
-        self._epoll = select.epoll()
+        self._epoll = select.epoll.fromfd(_native.epoll_create())
         for pidfd in self._live:
             with contextlib.suppress(OSError):
                 self._epoll.register(pidfd, select.EPOLLIN)

@@ -103,7 +103,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         sent = False
         child = ForkServerChild(_native.lifeline_open(pdeathsig=False))
         try:
-            answer_r, answer_w = os.pipe()
+            answer_r, answer_w = _native.pipe()
             lifeline, answer = self.duplicate_for_child(child.lifeline), self.duplicate_for_child(answer_w)
             data = _stdlib.dump_for_forkserver(self, process_obj, lambda: Arming("arrive_forked", lifeline, answer))
             _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
