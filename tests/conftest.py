@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import sys
 import threading
 import time
@@ -42,8 +41,7 @@ def _settle() -> None:
     from orphanguard import _native, _waiting
 
     _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
-    if _waiting.registry()._epoll is None:
-        _waiting.registry()._epoll = select.epoll()
+    _waiting.registry()._own_epoll()
     resource_tracker.ensure_running()
 
 

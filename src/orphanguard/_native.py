@@ -187,33 +187,52 @@ def pidfd_open(pid: int) -> int:
     return fd
 
 
-def pidfd_send_signal(pidfd: int, signal: int) -> None:
-    if (code := lib.og_pidfd_send_signal(pidfd, signal)) < 0:
+# A program may close our fds, and get their numbers again for its own. So a pidfd comes with its identity below: what
+# `pidfd_identity` said when it was made, or 0. OSError (EBADF) if it is not that process's any more.
+
+
+def pidfd_identity(pidfd: int) -> int:
+    identity: int = lib.og_pidfd_identity(pidfd)
+    return identity
+
+
+def pidfd_check(pidfd: int, identity: int) -> None:
+    if (code := lib.og_pidfd_check(pidfd, identity)) < 0:
         _fail(code, os_error)
 
 
-def pidfd_status(pidfd: int) -> int | None:
+def pidfd_close(pidfd: int, identity: int) -> None:
+    """Closes it, unless it is somebody else's by now."""
+    lib.og_pidfd_close(pidfd, identity)
+
+
+def pidfd_send_signal(pidfd: int, identity: int, signal: int) -> None:
+    if (code := lib.og_pidfd_send_signal(pidfd, identity, signal)) < 0:
+        _fail(code, os_error)
+
+
+def pidfd_status(pidfd: int, identity: int) -> int | None:
     """The exit code of a child that has ended, or minus the signal; None while it runs. It stays a zombie.
 
     Raises ChildProcessError if it is not a child of this process, or somebody else has reaped it.
     """
-    code: int = lib.og_pidfd_status(pidfd)
+    code: int = lib.og_pidfd_status(pidfd, identity)
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)
     return None if code == _RUNNING else code
 
 
-def pidfd_reap(pidfd: int) -> None:
+def pidfd_reap(pidfd: int, identity: int) -> None:
     """Reaps the child if it has ended."""
-    lib.og_pidfd_reap(pidfd)
+    lib.og_pidfd_reap(pidfd, identity)
 
 
-def pidfd_reaped_status(pidfd: int) -> int | None:
+def pidfd_reaped_status(pidfd: int, identity: int) -> int | None:
     """The exit code of a process that somebody else has reaped, as `pidfd_status`. Linux 6.15 or later.
 
     None if it has not been reaped yet, or this kernel can't tell.
     """
-    code: int = lib.og_pidfd_reaped_status(pidfd)
+    code: int = lib.og_pidfd_reaped_status(pidfd, identity)
     if code <= _FAILED:
         if _FAILED - code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
             return None
@@ -233,8 +252,12 @@ def wait_readable(fd: int, milliseconds: int) -> bool:
 
 
 def epoll_create() -> int:
-    """The fd of a new epoll(7)."""
+    """The fd of a new epoll(7) that `epoll_is_ours` knows; one at a time."""
     fd: int = lib.og_epoll_create()
     if fd < 0:
         _fail(fd, os_error)
     return fd
+
+
+def epoll_is_ours(epoll: int) -> bool:
+    return bool(lib.og_epoll_is_ours(epoll))

@@ -52,6 +52,7 @@ class Child:
     def __init__(self, lifeline: int) -> None:
         self.pid = 0
         self.pidfd = -1
+        self.identity = 0  # of the pidfd, whose number alone proves nothing: see csrc/pidfd.c
         self.lifeline = lifeline
         self.returncode: int | None = None
         self._owner = os.getpid()
@@ -64,6 +65,14 @@ class Child:
     def inherited(self) -> bool:
         """Whether this is a copy in a forked child, which has no say over its siblings."""
         return self._owner != os.getpid()
+
+    def identify(self) -> None:
+        """The pidfd has just been made."""
+        self.identity = _native.pidfd_identity(self.pidfd)
+
+    def check(self) -> None:
+        """OSError (EBADF) if this program has closed the pidfd."""
+        _native.pidfd_check(self.pidfd, self.identity)
 
     def poll(self) -> int | None:
         """The exit code (minus the signal) if the child has ended, else None. Does not block."""
@@ -90,6 +99,7 @@ class Child:
         try:
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
+                self.check()
                 if not wait_readable(self.pidfd, left):
                     return self.returncode
                 if self.poll() is not None or (left is not None and left <= 0):
@@ -125,7 +135,7 @@ class Child:
         with self._lock:
             if self.returncode is None and not self._closed:
                 with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
-                    _native.pidfd_send_signal(self.pidfd, signal)
+                    _native.pidfd_send_signal(self.pidfd, self.identity, signal)
 
     def close(self) -> None:
         """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
@@ -138,16 +148,16 @@ class Child:
         # then the lifeline must stay as it is.
         if self.pidfd >= 0 and not self.inherited:
             pidfd, self.pidfd = self.pidfd, -1
-            os.close(pidfd)
+            _native.pidfd_close(pidfd, self.identity)
 
     def _close_unused(self) -> None:
         if self._closed and not (self._users or self.watched) and self.pidfd >= 0:
             pidfd, self.pidfd = self.pidfd, -1
-            os.close(pidfd)
+            _native.pidfd_close(pidfd, self.identity)
 
     def _status(self) -> int | None:
         try:
-            return _native.pidfd_status(self.pidfd)
+            return _native.pidfd_status(self.pidfd, self.identity)
         except ChildProcessError:
             pass
         # Not ours to reap, or reaped: by a signal handler just now, or by somebody else.
@@ -155,7 +165,7 @@ class Child:
 
     def _status_after_reap(self) -> int | None:
         """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
-        status = _native.pidfd_reaped_status(self.pidfd)
+        status = _native.pidfd_reaped_status(self.pidfd, self.identity)
         return self._status_lost() if status is None else status
 
     def _status_lost(self) -> int:
@@ -171,7 +181,7 @@ class Child:
         if returncode is None or self.returncode is not None:
             return
         self.returncode = returncode
-        _native.pidfd_reap(self.pidfd)
+        _native.pidfd_reap(self.pidfd, self.identity)
         lifeline, self.lifeline = self.lifeline, -1
         if lifeline >= 0:
             _native.lifeline_close(lifeline)
