@@ -124,7 +124,7 @@ static int arm_inherited(int sig, struct og_error *err)
     if (!og_still_ours(&inherited))
         return og_fail(err, ENOENT, "lifeline");
     snprintf(path, sizeof path, "/proc/self/fd/%d", inherited.fd);
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = og_above_stdio(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     struct pipe_end end;
     if (fd < 0)
         return og_fail(err, errno, "open(/proc/self/fd)");

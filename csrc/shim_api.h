@@ -16,6 +16,7 @@ const char *og_failed_call(void);
 int og_lifeline_open(int sig, int pdeathsig);
 void og_lifeline_close(int fd);
 int og_lifeline_owner(int fd);
+int og_pipe(int ends[2], int keep_from_forks);
 
 /* --- arm.c: what a child does to die with it ------------------------------ */
 
@@ -93,9 +94,15 @@ enum { OG_RUNNING = 1000 }; /* in place of an exit code */
 enum { OG_FAILED = -1000 }; /* OG_FAILED - errno, since exit codes are negative for signals */
 
 int og_pidfd_open(int pid);
-int og_pidfd_send_signal(int pidfd, int sig);
-int og_pidfd_status(int pidfd);
-int og_pidfd_wait(int pidfd);
-void og_pidfd_reap(int pidfd, int lifeline);
-int og_pidfd_reaped_status(int pidfd);
+/* `identity`: from og_pidfd_identity(), or 0 for a pidfd that has just been made. EBADF: the program has closed it. */
+long long og_pidfd_identity(int pidfd);
+int og_pidfd_check(int pidfd, long long identity);
+int og_pidfd_send_signal(int pidfd, long long identity, int sig);
+int og_pidfd_status(int pidfd, long long identity);
+int og_pidfd_wait(int pidfd, long long identity);
+void og_pidfd_reap(int pidfd, long long identity, int lifeline);
+int og_pidfd_reaped_status(int pidfd, long long identity);
+void og_pidfd_close(int pidfd, long long identity);
 int og_wait_readable(int fd, int milliseconds);
+int og_epoll_create(void);
+int og_epoll_is_ours(int epoll);

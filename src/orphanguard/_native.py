@@ -57,6 +57,14 @@ def lifeline_owner(fd: int) -> int:
     return owner
 
 
+def pipe(*, keep_from_forks: bool = False) -> tuple[int, int]:
+    """``os.pipe()`` that never gets the numbers of stdio, and whose write end no forked child keeps if told so."""
+    ends = ffi.new("int[2]")
+    if (code := lib.og_pipe(ends, keep_from_forks)) < 0:
+        _fail(code, os_error)
+    return ends[0], ends[1]
+
+
 def is_main_thread() -> bool:
     """Whether this is the process's main thread in the kernel's sense (gettid() == getpid())."""
     return bool(lib.og_is_main_thread())
@@ -217,41 +225,60 @@ def pidfd_open(pid: int) -> int:
     return fd
 
 
-def pidfd_send_signal(pidfd: int, signal: int) -> None:
-    if (code := lib.og_pidfd_send_signal(pidfd, signal)) < 0:
+# A program may close our fds, and get their numbers again for its own. So a pidfd comes with its identity below: what
+# `pidfd_identity` said when it was made, or 0. OSError (EBADF) if it is not that process's any more.
+
+
+def pidfd_identity(pidfd: int) -> int:
+    identity: int = lib.og_pidfd_identity(pidfd)
+    return identity
+
+
+def pidfd_check(pidfd: int, identity: int) -> None:
+    if (code := lib.og_pidfd_check(pidfd, identity)) < 0:
         _fail(code, os_error)
 
 
-def pidfd_status(pidfd: int) -> int | None:
+def pidfd_close(pidfd: int, identity: int) -> None:
+    """Closes it, unless it is somebody else's by now."""
+    lib.og_pidfd_close(pidfd, identity)
+
+
+def pidfd_send_signal(pidfd: int, identity: int, signal: int) -> None:
+    if (code := lib.og_pidfd_send_signal(pidfd, identity, signal)) < 0:
+        _fail(code, os_error)
+
+
+def pidfd_status(pidfd: int, identity: int) -> int | None:
     """The exit code of a child that has ended, or minus the signal; None while it runs. It stays a zombie.
 
     Raises ChildProcessError if it is not a child of this process, or somebody else has reaped it.
     """
-    code: int = lib.og_pidfd_status(pidfd)
+    code: int = lib.og_pidfd_status(pidfd, identity)
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)
     return None if code == _RUNNING else code
 
 
-def pidfd_wait(pidfd: int) -> int | None:
+def pidfd_wait(pidfd: int, identity: int) -> int | None:
     """As `pidfd_status`, when the child has ended. InterruptedError after a signal: handlers have run by then."""
-    code: int = lib.og_pidfd_wait(pidfd)
+    code: int = lib.og_pidfd_wait(pidfd, identity)
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)
     return None if code == _RUNNING else code
 
 
-def pidfd_reap(pidfd: int, lifeline: int) -> None:
+def pidfd_reap(pidfd: int, identity: int, lifeline: int) -> None:
     """Reaps the child if it has ended; gives its lifeline back, unless that is -1."""
-    lib.og_pidfd_reap(pidfd, lifeline)
+    lib.og_pidfd_reap(pidfd, identity, lifeline)
 
 
-def pidfd_reaped_status(pidfd: int) -> int | None:
+def pidfd_reaped_status(pidfd: int, identity: int) -> int | None:
     """The exit code of a process that somebody else has reaped, as `pidfd_status`. Linux 6.15 or later.
 
     None if it has not been reaped yet, or this kernel can't tell.
     """
-    code: int = lib.og_pidfd_reaped_status(pidfd)
+    code: int = lib.og_pidfd_reaped_status(pidfd, identity)
     if code <= _FAILED:
         if _FAILED - code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
             return None
@@ -268,3 +295,15 @@ def wait_readable(fd: int, milliseconds: int) -> bool:
     if ready < 0:
         _fail(ready, os_error)
     return bool(ready)
+
+
+def epoll_create() -> int:
+    """The fd of a new epoll(7) that `epoll_is_ours` knows; one at a time."""
+    fd: int = lib.og_epoll_create()
+    if fd < 0:
+        _fail(fd, os_error)
+    return fd
+
+
+def epoll_is_ours(epoll: int) -> bool:
+    return bool(lib.og_epoll_is_ours(epoll))

@@ -152,6 +152,7 @@ class Popen(_standard.Popen[AnyStr]):
             )
         finally:
             child.pid, child.pidfd = request.pid, request.pidfd
+        child.identify()
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
     def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *rest: Any) -> None:
@@ -167,9 +168,9 @@ class Popen(_standard.Popen[AnyStr]):
         except BaseException:
             # A child whose hook or program could not be run has been reaped; one is left after an interruption.
             if self._child_created and self.returncode is None:
-                child.identify(self.pid, patience=1)
+                child.adopt_forked(self.pid, patience=1)
             raise
-        child.identify(self.pid)
+        child.adopt_forked(self.pid)
 
     def _arm(self, lifeline: int) -> None:
         try:

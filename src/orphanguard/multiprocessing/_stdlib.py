@@ -9,7 +9,7 @@ What is relied on, and checked by tests/test_stdlib_drift.py:
 - ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice before it: the sentinel pipe, then the
   data pipe whose read end goes to ``_bootstrap(parent_sentinel=...)``; the parent's ends end up in one
   ``util.Finalize``.
-- ``popen_spawn_posix.Popen._launch`` calls ``spawn.get_preparation_data`` and ``util.spawnv_passfds``.
+- ``popen_spawn_posix.Popen._launch`` calls ``os.pipe``, ``spawn.get_preparation_data`` and ``util.spawnv_passfds``.
 - ``ForkServer.ensure_running`` calls ``util.spawnv_passfds``; ``connect_to_new_process`` calls ``os.pipe`` twice.
 - ``spawn.prepare`` ignores keys that it does not know; the preparation data is unpickled before it runs.
 """
@@ -50,7 +50,7 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
     return (
         (process.BaseProcess.start, ("_cleanup",)),
         (popen_fork.Popen._launch, ("os", "pipe", "fork", "util", "Finalize")),
-        (spawn_launch, ("spawn", "get_preparation_data", "util", "spawnv_passfds")),
+        (spawn_launch, ("os", "pipe", "spawn", "get_preparation_data", "util", "spawnv_passfds")),
         (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
         (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
     )
@@ -74,8 +74,8 @@ class _Launch(threading.local):
         self.pipes = []
         self.unclosed = []
 
-    def pipe(self) -> tuple[int, int]:
-        ends = os.pipe()
+    def pipe(self, keep_from_forks: bool = False) -> tuple[int, int]:
+        ends = _native.pipe(keep_from_forks=keep_from_forks)
         self.unclosed += ends
         self.pipes.append(ends)
         return ends
@@ -167,6 +167,7 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
 
     replaced(
         popen_spawn_posix.Popen._launch,  # type: ignore[attr-defined]
+        os=Overlay(os, pipe=_native.pipe),
         spawn=Overlay(spawn, get_preparation_data=preparation_data),
         util=Overlay(util, spawnv_passfds=spawnv),
     )(popen, process_obj)
@@ -214,8 +215,10 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
     _launch.begin()
     try:
         # Not between the connection and the request: the server does not survive a client that gives up there.
-        _launch.pipe()
-        _launch.pipe()
+        # And an unguarded fork must not hide the end of either from its reader: the child, which is not armed before
+        # its data have come; and us, when the server is gone.
+        _launch.pipe(keep_from_forks=True)
+        _launch.pipe(keep_from_forks=True)
         status, data = connect(forkserver._forkserver, fds)
     except BaseException:
         _launch.close_pipes()  # those that were not handed out; the standard library closes the others
