@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import warnings
+from _thread import RLock  # threading's is a function of Python's around it: more pages for a fork to copy
 
 from . import _native
 from ._errors import StatusLostWarning
@@ -49,13 +49,25 @@ class Child:
     start which is interrupted has one owner for whatever there is.
     """
 
+    __slots__ = (
+        "_closed",
+        "_lock",
+        "_owner",
+        "_users",
+        "lifeline",
+        "pid",
+        "pidfd",
+        "returncode",
+        "watched",
+    )
+
     def __init__(self, lifeline: int) -> None:
         self.pid = 0
         self.pidfd = -1
         self.lifeline = lifeline
         self.returncode: int | None = None
         self._owner = os.getpid()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
         self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False
@@ -171,10 +183,8 @@ class Child:
         if returncode is None or self.returncode is not None:
             return
         self.returncode = returncode
-        _native.pidfd_reap(self.pidfd)
         lifeline, self.lifeline = self.lifeline, -1
-        if lifeline >= 0:
-            _native.lifeline_close(lifeline)
+        _native.pidfd_reap(self.pidfd, lifeline)
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""

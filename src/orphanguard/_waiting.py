@@ -174,8 +174,10 @@ class Registry:
             return
         child, handle = entry
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
-        with contextlib.suppress(OSError):  # closed behind our back
+        try:  # noqa: SIM105 (it would be three more functions, and pages that a fork copies)
             self._epoll.unregister(pidfd)
+        except OSError:
+            pass  # closed behind our back
         child.unwatched()
         self._watched.discard(handle)
         if tell:
@@ -213,6 +215,12 @@ def registry() -> Registry:
         _lost.append(_registry)  # its epoll is the parent's too; not closed: by now the number may be another's
         _registry = Registry()
     return _registry
+
+
+def sweep() -> None:
+    """Reaps whoever has ended. O(ended)."""
+    if _registry._live:
+        registry().sweep()
 
 
 def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:

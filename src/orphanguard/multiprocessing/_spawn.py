@@ -28,7 +28,6 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
     method = "spawn"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        _native.begin_start()
         self.pdeathsig = _native.is_main_thread()
         child = Child(_native.lifeline_open(pdeathsig=True))
 

@@ -25,7 +25,7 @@ from multiprocessing import context as _context
 from multiprocessing import popen_fork as _popen_fork
 from multiprocessing import process as _process
 from multiprocessing import util
-from types import FunctionType
+from types import CodeType, FunctionType
 
 from .. import _native, _waiting
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
-    _Dict = dict[str, Any]
-else:
-    _Dict = dict
 
 # The stubs of typeshed leave out what this file is about.
 context: Any = _context
 popen_fork: Any = _popen_fork
 process: Any = _process
+
+# What the interpreter itself looks up in a function's globals: builtins, and for relative imports and warnings.
+_ALWAYS = ("__builtins__", "__name__", "__package__", "__spec__")
 
 
 def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
@@ -60,41 +60,38 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
     )
 
 
-class _Globals(_Dict):
-    """The globals of a function, some of them replaced; the others are looked up when they are used.
-
-    Not a copy of all: its reference counts would dirty, on both sides of a fork, every page that one of them is on.
-    """
-
-    # What the interpreter looks up without asking __missing__: builtins, relative imports, warnings.
-    _EAGER = ("__builtins__", "__name__", "__package__", "__spec__")
-
-    def __init__(self, original: dict[str, Any], names: dict[str, object]) -> None:
-        super().__init__({name: original[name] for name in self._EAGER if name in original})
-        self.update(names)
-        self._original = original
-
-    def __missing__(self, name: str) -> Any:
-        return self._original[name]
+def _names(code: CodeType) -> set[str]:
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def replaced(function: Any, **names: object) -> Callable[..., Any]:
-    """``function`` with some of the globals that it looks up replaced. The original is not touched."""
-    missing = [name for name in names if name not in function.__code__.co_names]
+    """``function`` with some of the globals that it looks up replaced. The original is not touched.
+
+    The others are looked up when it is called: a forked child of multiprocessing's rebinds some of them.
+    """
+    wanted = _names(function.__code__)
+    missing = [name for name in names if name not in wanted]
     if missing:
         raise RuntimeError(
             f"this Python's {function.__qualname__} no longer looks up {', '.join(missing)}: "
             "orphanguard does not know how to guard its children; please report it"
         )
-    copy = FunctionType(
-        function.__code__,
-        _Globals(function.__globals__, names),
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+    # No copy of all globals: its reference counts would dirty, on both sides of a fork, every page that one of them
+    # is on. And a plain dict: with one that has __missing__, each look-up would be a call.
+    original = function.__globals__
+    live = tuple(wanted.intersection(original).difference(names))
+    used = {name: original[name] for name in _ALWAYS if name in original}
+    used.update(names)
+    copy = FunctionType(function.__code__, used, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
-    return copy
+
+    def call(*args: Any) -> Any:
+        for name in live:
+            used[name] = original[name]
+        return copy(*args)
+
+    return call
 
 
 class Overlay:
@@ -108,105 +105,70 @@ class Overlay:
         return getattr(self._module, name)
 
 
-class _Launch(threading.local):
-    """What the borrowed launches find as ``os`` and ``util``, for the launch that is under way in this thread.
+class _Pipes(threading.local):
+    """Made before they are asked for, by the start that is under way in this thread."""
 
-    A launch that fails leaves no pipe. (The standard library's does if its second pipe or its fork fails.)
-    """
+    def __init__(self) -> None:
+        self.ready: list[tuple[int, int]] = []
 
-    lifeline = -1
-    pidfd = -1
-    pipes: list[tuple[int, int]]
-    unclosed: list[int]
-
-    busy = 0  #: the process in which this thread is in the middle of a start
-
-    def begin(self, lifeline: int = -1) -> None:
-        self.lifeline = lifeline
-        self.pipes = []
-        self.unclosed = []
-
-    def pipe(self) -> tuple[int, int]:
-        ends = os.pipe()
-        self.unclosed += ends
-        self.pipes.append(ends)
-        return ends
-
-    def prepared_pipe(self) -> tuple[int, int]:
-        ends = self.pipes.pop()
-        self.unclosed = self.unclosed[:-2]  # theirs now
-        return ends
-
-    def close(self, fd: int) -> None:
-        self.unclosed.remove(fd)
-        os.close(fd)
-
-    def fork(self) -> int:
-        """The data pipe of a forked child has no use but this one: it is the gate."""
-        pid, self.pidfd = _native.fork_armed(self.lifeline, self.pipes[1])
-        return pid
-
-    def close_at_once(self, popen: Any, close_fds: Any, fds: tuple[int, ...]) -> None:
-        """In place of ``util.Finalize``: with a pidfd and the lifeline, neither end has a use in the parent."""
-        for fd in fds:
-            self.close(fd)
-
-    def close_pipes(self) -> None:
-        while self.unclosed:
-            os.close(self.unclosed.pop())
+    def close(self) -> None:
+        while self.ready:
+            for fd in self.ready.pop():
+                os.close(fd)
 
 
-_launch = _Launch()
-_start = replaced(process.BaseProcess.start, _cleanup=lambda: _waiting.registry().sweep())
-_launch_fork = replaced(
+_pipes = _Pipes()
+
+
+def _no_pipe() -> tuple[int, int]:
+    """In place of the pipes of a fork: what the child gets as its parent's sentinel is its lifeline."""
+    lifeline = _native.armed_next_fork()
+    return lifeline, lifeline
+
+
+_start = replaced(process.BaseProcess.start, _cleanup=_waiting.sweep)
+#: Forks for a Popen and its process, after `_native.arm_next_fork`. If it raises in the parent, there is no child.
+launch_fork = replaced(
     popen_fork.Popen._launch,
-    os=Overlay(os, pipe=_launch.pipe, fork=_launch.fork, close=_launch.close),
-    util=Overlay(util, Finalize=_launch.close_at_once, close_fds=None),
+    # bool and format do nothing here, and are no functions of Python's, each of which costs a fork some pages.
+    os=Overlay(os, pipe=_no_pipe, fork=_native.fork_armed, close=bool, _exit=os._exit),
+    util=Overlay(util, Finalize="".format, close_fds=None),
 )
 
 
-def start(process_obj: BaseProcess) -> None:
-    here = os.getpid()
-    if _launch.busy == here:
+def start(process_obj: Any) -> None:
+    """Starts the child. When this returns, the kernel will end it with this process.
+
+    Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
+    out. A failed start leaves nothing behind.
+    """
+    if _native.begin_start():
         # In a signal handler that has interrupted a start of this thread.
-        bring_back, saved = _native.save_start(), _launch.__dict__.copy()
+        bring_back, pipes = _native.save_start(), _pipes.ready
+        _pipes.ready = []
         try:
-            _start(process_obj)
+            start(process_obj)
         finally:
-            _launch.__dict__.update(saved)
+            _pipes.ready = pipes
             bring_back()
         return
-    _launch.busy = here
     try:
         _start(process_obj)
+    except BaseException:
+        if process_obj._popen is None:  # it may have been interrupted between the launch and that
+            _waiting.registry().end_child_of(process_obj)
+        raise
     finally:
-        _launch.busy = 0
+        _native.end_start()
 
 
-def discard_child(process_obj: BaseProcess) -> None:
+def discard_child(process_obj: Any) -> None:
     """The process has been seen finished: `active_children` and the interpreter's exit need not ask it."""
     process._children.discard(process_obj)
 
 
 def is_current(process_obj: object) -> bool:
     return process_obj is process.current_process()
-
-
-def launch_fork(popen: Any, process_obj: BaseProcess, lifeline: int) -> int:
-    """Forks a child that is armed on ``lifeline``; returns its pidfd. If it raises, there is no child."""
-    _launch.begin(lifeline)
-    parent = os.getpid()
-    try:
-        _launch_fork(popen, process_obj)
-    except BaseException:
-        if os.getpid() != parent:
-            os._exit(1)  # interrupted before it was in its own code: it must not get into its parent's
-        pidfd = _native.abandon()
-        if pidfd >= 0:
-            os.close(pidfd)
-        _launch.close_pipes()
-        raise
-    return _launch.pidfd
 
 
 def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, extra: Callable[[], object]) -> None:
@@ -262,15 +224,14 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
     """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
     from multiprocessing import forkserver
 
-    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_launch.prepared_pipe))
-    _launch.begin()
+    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_pipes.ready.pop))
     try:
         # Not between the connection and the request: the server does not survive a client that gives up there.
-        _launch.pipe()
-        _launch.pipe()
+        _pipes.ready.append(os.pipe())
+        _pipes.ready.append(os.pipe())
         status, data = connect(forkserver._forkserver, fds)
     except BaseException:
-        _launch.close_pipes()  # those that were not handed out; the standard library closes the others
+        _pipes.close()  # those that were not handed out; the standard library closes the others
         raise
     return status, data
 
