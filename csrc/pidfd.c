@@ -96,13 +96,10 @@ int og_pidfd_status(int pidfd)
     return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
-/* Reaps it if it has ended, and gives its lifeline back (-1: none). */
-void og_pidfd_reap(int pidfd, int lifeline)
+void og_pidfd_reap(int pidfd)
 {
     siginfo_t info;
     (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
-    if (lifeline >= 0)
-        og_lifeline_close(lifeline);
 }
 
 /* As og_pidfd_status(), of a process that somebody else has reaped: Linux 6.15.

@@ -84,6 +84,6 @@ enum { OG_FAILED = -1000 }; /* OG_FAILED - errno, since exit codes are negative 
 int og_pidfd_open(int pid);
 int og_pidfd_send_signal(int pidfd, int sig);
 int og_pidfd_status(int pidfd);
-void og_pidfd_reap(int pidfd, int lifeline);
+void og_pidfd_reap(int pidfd);
 int og_pidfd_reaped_status(int pidfd);
 int og_wait_readable(int fd, int milliseconds);

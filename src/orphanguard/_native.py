@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from ._errors import guard_error, os_error
 from ._shim import ffi, lib
@@ -51,8 +52,7 @@ def lifeline_open(*, pdeathsig: bool) -> int:
     return fd
 
 
-def lifeline_close(fd: int) -> None:
-    lib.og_lifeline_close(fd)
+lifeline_close: Callable[[int], None] = lib.og_lifeline_close
 
 
 def lifeline_owner(fd: int) -> int:
@@ -79,9 +79,14 @@ def save_start() -> Callable[[], None]:
     return lambda: lib.og_restore_start(saved)
 
 
+# Bound here, and not looked up in `lib` between a fork and its end: one page less for the child to map.
+_arm_next_fork = lib.og_arm_next_fork
+_forked = lib.og_forked
+
+
 def arm_next_fork(lifeline: int) -> bool:
     """The next `fork_armed` of this thread arms its child on ``lifeline``; with PDEATHSIG too if True."""
-    pdeathsig: int = lib.og_arm_next_fork(lifeline)
+    pdeathsig: int = _arm_next_fork(lifeline)
     if pdeathsig < 0:
         _fail(pdeathsig)
     return pdeathsig != 0
@@ -98,7 +103,7 @@ def fork_armed() -> int:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             lib.og_fork_failed()  # os.fork() itself has raised it, not a signal handler after it
         raise
-    if (code := lib.og_forked(pid)) < 0:
+    if (code := _forked(pid)) < 0:
         _fail(code)
     return pid
 
@@ -202,8 +207,9 @@ def pidfd_status(pidfd: int) -> int | None:
     return None if code == _RUNNING else code
 
 
-#: Reaps the child of a pidfd if it has ended, and gives its lifeline back (-1: none).
-pidfd_reap: Callable[[int, int], None] = lib.og_pidfd_reap
+def pidfd_reap(pidfd: int) -> None:
+    """Reaps the child if it has ended."""
+    lib.og_pidfd_reap(pidfd)
 
 
 def pidfd_reaped_status(pidfd: int) -> int | None:
@@ -219,12 +225,19 @@ def pidfd_reaped_status(pidfd: int) -> int | None:
     return None if code == _RUNNING else code
 
 
-def wait_readable(fd: int, milliseconds: int) -> bool:
-    """poll(2) for input or hang-up, up to ``milliseconds`` (-1: for ever); False when they are over.
+_wait_readable = lib.og_wait_readable
 
-    Raises InterruptedError after a signal: Python's handlers have run by then.
-    """
-    ready: int = lib.og_wait_readable(fd, milliseconds)
-    if ready < 0:
-        _fail(ready, os_error)
-    return bool(ready)
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """poll(2) for input or hang-up, up to ``timeout`` seconds (None: for ever); False when they are over."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    milliseconds = -1
+    while True:
+        if deadline is not None:
+            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
+            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
+        ready: int = _wait_readable(fd, milliseconds)
+        if ready >= 0:
+            return ready != 0
+        if ready != -errno.EINTR:  # else Python's handlers have run by now: PEP 475
+            _fail(ready, os_error)

@@ -20,25 +20,12 @@ from _thread import RLock  # threading's is a function of Python's around it: mo
 
 from . import _native
 from ._errors import StatusLostWarning
+from ._native import wait_readable
 
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
 _RETRY = 0.001  # seconds
-
-
-def wait_readable(fd: int, timeout: float | None) -> bool:
-    """Waits up to ``timeout`` seconds (None: for ever) for ``fd`` to be readable or hung up."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    milliseconds = -1
-    while True:
-        if deadline is not None:
-            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
-            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
-        try:
-            return _native.wait_readable(fd, milliseconds)
-        except InterruptedError:
-            continue  # PEP 475
 
 
 class Child:
@@ -48,18 +35,6 @@ class Child:
     earlier, whatever happens to this object's users; the pidfd by `close`. Made before the child is, so that a
     start which is interrupted has one owner for whatever there is.
     """
-
-    __slots__ = (
-        "_closed",
-        "_lock",
-        "_owner",
-        "_users",
-        "lifeline",
-        "pid",
-        "pidfd",
-        "returncode",
-        "watched",
-    )
 
     def __init__(self, lifeline: int) -> None:
         self.pid = 0
@@ -183,8 +158,10 @@ class Child:
         if returncode is None or self.returncode is not None:
             return
         self.returncode = returncode
+        _native.pidfd_reap(self.pidfd)
         lifeline, self.lifeline = self.lifeline, -1
-        _native.pidfd_reap(self.pidfd, lifeline)
+        if lifeline >= 0:
+            _native.lifeline_close(lifeline)
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
