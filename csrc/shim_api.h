@@ -32,23 +32,27 @@ struct og_origin {
 
 /* A start that is under way in a thread. */
 struct og_start {
+    int busy;  /* between og_begin_start() and og_end_start() */
     int armed; /* the next fork() is not an ordinary one */
     int lifeline;
-    int gate_read;
+    int gate_read; /* -1: there is no gate */
     int gate_write;
-    int forks; /* since it was armed */
-    int right; /* the last of them was armed */
+    int forks; /* of this process, with this thread's last one */
+    int right; /* that one was armed */
     int child; /* pidfd of a child that no Python object holds yet; -1: none */
 };
 
 int og_init(void);
 int og_is_main_thread(void);
-void og_begin_start(void);
+int og_begin_start(void);
+void og_end_start(void);
 void og_save_start(struct og_start *start);
 void og_restore_start(const struct og_start *start);
-void og_arm_next_fork(int fd, int gate_read, int gate_write);
-int og_admit(int pid);
+int og_arm_next_fork(int fd);
+int og_armed_next_fork(void);
+int og_forked(int pid);
 void og_fork_failed(void);
+int og_started_child(void);
 int og_abandon(void);
 int og_arm(int fd, int pdeathsig);
 int og_arm_inherited(int sig);

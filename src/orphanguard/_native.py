@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import namedtuple
+import time
 
 from ._errors import guard_error, os_error
 from ._shim import ffi, lib
@@ -15,14 +15,21 @@ from ._shim import ffi, lib
 TYPE_CHECKING = False  # importing typing would cost every fork the pages that it fills
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Protocol
+
+    class Origin(Protocol):
+        """Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of shim_api.h."""
+
+        parent: int
+        by_main_thread: bool  # 0 or 1
+        lifeline: int
+        armed: int
+        armed_signal: int
+        held_by_parent: bool  # 0 or 1
+
 
 _RUNNING: int = lib.OG_RUNNING
 _FAILED: int = lib.OG_FAILED
-
-
-# Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of csrc/shim_api.h.
-Origin = namedtuple("Origin", "parent by_main_thread lifeline armed armed_signal held_by_parent")
 
 
 def _fail(code: int, error: Callable[[int, str], OSError] = guard_error) -> NoReturn:
@@ -47,8 +54,7 @@ def lifeline_open(*, pdeathsig: bool, signal: int = 9) -> int:
     return fd
 
 
-def lifeline_close(fd: int) -> None:
-    lib.og_lifeline_close(fd)
+lifeline_close: Callable[[int], None] = lib.og_lifeline_close
 
 
 def lifeline_owner(fd: int) -> int:
@@ -70,12 +76,10 @@ def is_main_thread() -> bool:
     return bool(lib.og_is_main_thread())
 
 
-def begin_start() -> None:
-    """The start of a child begins in this thread; `abandon` is about what comes after.
-
-    Before anything from which `abandon` may have to follow: it would kill the child of the start before.
-    """
-    lib.og_begin_start()
+#: The start of a child begins in this thread; `abandon` is about what comes after. True if one is under way here
+#: already: a signal handler has interrupted it, and needs `save_start`.
+begin_start: Callable[[], bool] = lib.og_begin_start
+end_start: Callable[[], None] = lib.og_end_start
 
 
 def save_start() -> Callable[[], None]:
@@ -85,24 +89,39 @@ def save_start() -> Callable[[], None]:
     return lambda: lib.og_restore_start(saved)
 
 
-def fork_armed(lifeline: int, gate: tuple[int, int]) -> tuple[int, int]:
-    """``os.fork()`` whose child is armed on ``lifeline`` before any Python runs in it. Returns (pid, pidfd).
+# Bound here, and not looked up in `lib` between a fork and its end: one page less for the child to map.
+_arm_next_fork = lib.og_arm_next_fork
+_forked = lib.og_forked
 
-    The child is held at the pipe ``gate`` until this process has its pidfd. If it raises, there is no child.
+
+def arm_next_fork(lifeline: int) -> bool:
+    """The next `fork_armed` of this thread arms its child on ``lifeline``; with PDEATHSIG too if True."""
+    pdeathsig: int = _arm_next_fork(lifeline)
+    if pdeathsig < 0:
+        _fail(pdeathsig)
+    return pdeathsig != 0
+
+
+def fork_armed() -> int:
+    """``os.fork()`` whose child is armed before any Python runs in it, after `arm_next_fork`.
+
+    The child returns from it when this process has its pidfd. If it raises, there is no child.
     """
-    lib.og_arm_next_fork(lifeline, gate[0], gate[1])
     try:
         pid = os.fork()
     except OSError as error:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             lib.og_fork_failed()  # os.fork() itself has raised it, not a signal handler after it
         raise
-    if pid == 0:
-        return 0, -1
-    pidfd: int = lib.og_admit(pid)
-    if pidfd < 0:
-        _fail(pidfd)
-    return pid, pidfd
+    if (code := _forked(pid)) < 0:
+        _fail(code)
+    return pid
+
+
+#: The description that the child of `fork_armed` is armed on.
+armed_next_fork: Callable[[], int] = lib.og_armed_next_fork
+#: The pidfd of the child that this thread has just started: the caller's to close.
+started_child: Callable[[], int] = lib.og_started_child
 
 
 def abandon() -> int:
@@ -141,16 +160,9 @@ def armed() -> int:
 
 
 def origin() -> Origin:
-    result = ffi.new("struct og_origin *")
+    result: Origin = ffi.new("struct og_origin *")
     lib.og_origin(result)
-    return Origin(
-        result.parent,
-        bool(result.by_main_thread),
-        result.lifeline,
-        result.armed,
-        result.armed_signal,
-        bool(result.held_by_parent),
-    )
+    return result
 
 
 def claim(page: object) -> bool:
@@ -286,15 +298,22 @@ def pidfd_reaped_status(pidfd: int, identity: int) -> int | None:
     return None if code == _RUNNING else code
 
 
-def wait_readable(fd: int, milliseconds: int) -> bool:
-    """poll(2) for input or hang-up, up to ``milliseconds`` (-1: for ever); False when they are over.
+_wait_readable = lib.og_wait_readable
 
-    Raises InterruptedError after a signal: Python's handlers have run by then.
-    """
-    ready: int = lib.og_wait_readable(fd, milliseconds)
-    if ready < 0:
-        _fail(ready, os_error)
-    return bool(ready)
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """poll(2) for input or hang-up, up to ``timeout`` seconds (None: for ever); False when they are over."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    milliseconds = -1
+    while True:
+        if deadline is not None:
+            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
+            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
+        ready: int = _wait_readable(fd, milliseconds)
+        if ready >= 0:
+            return ready != 0
+        if ready != -errno.EINTR:  # else Python's handlers have run by now: PEP 475
+            _fail(ready, os_error)
 
 
 def epoll_create() -> int:

@@ -14,31 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import warnings
+from _thread import RLock  # threading's is a function of Python's around it: more pages for a fork to copy
 
 from . import _native
 from ._errors import StatusLostWarning
+from ._native import wait_readable
 
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
 _RETRY = 0.001  # seconds
-
-
-def wait_readable(fd: int, timeout: float | None) -> bool:
-    """Waits up to ``timeout`` seconds (None: for ever) for ``fd`` to be readable or hung up."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    milliseconds = -1
-    while True:
-        if deadline is not None:
-            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
-            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
-        try:
-            return _native.wait_readable(fd, milliseconds)
-        except InterruptedError:
-            continue  # PEP 475
 
 
 class Child:
@@ -56,7 +43,7 @@ class Child:
         self.lifeline = lifeline
         self.returncode: int | None = None
         self._owner = os.getpid()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
         self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False

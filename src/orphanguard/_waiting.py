@@ -232,6 +232,12 @@ def registry() -> Registry:
     return _registry
 
 
+def sweep() -> None:
+    """Reaps whoever has ended. O(ended)."""
+    if _registry._live:
+        registry().sweep()
+
+
 def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
     """Waits until at least one of ``processes`` has finished, and returns those that have.
 

@@ -19,7 +19,8 @@ from multiprocessing import context, popen_forkserver
 
 from .. import _native, _waiting
 from .._errors import guard_error
-from .._pidfd import Child, wait_readable
+from .._native import wait_readable
+from .._pidfd import Child
 from . import _stdlib
 from ._arrival import ANSWER, Arming
 from ._context import Guarded
