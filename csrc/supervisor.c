@@ -135,7 +135,7 @@ static void tie_to_parent(void)
     if (options.lifeline_fd >= 0) {
         /* Until here it would have killed us, which was as well. */
         if (fcntl(options.lifeline_fd, F_GETOWN) != getpid())
-            die(EXIT_OURS, 0, "--lifeline-fd: file descriptor %d is not armed for this process", options.lifeline_fd);
+            die(EXIT_OURS, 0, "--lifeline-fd: not armed for this process");
         if (fcntl(options.lifeline_fd, F_SETSIG, SIGCONT) < 0)
             die(EXIT_OURS, errno, "--lifeline-fd: fcntl(F_SETSIG)");
     }

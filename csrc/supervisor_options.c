@@ -43,13 +43,13 @@ static const char help[] =
     "For programs that start this one:\n"
     "  --parent-pid=PID   the caller's pid: if it is gone already, start nothing\n"
     "  --lifeline-fd=FD   armed for us by the caller\n"
-    "  --control-fd=FD    one byte is one order: 0 ends the tree, N sends signal N to\n"
-    "                     the command, 128+N to the whole tree (128+9 ends it at once)\n"
+    "  --control-fd=FD    a byte is an order: 0 ends the tree, N sends signal N to\n"
+    "                     COMMAND, 128+N to the whole tree (128+9 ends it at once)\n"
     "  --child-pid=PID    supervise this child that we have already, no COMMAND\n"
     "\n"
-    "Exit status: that of COMMAND; if a signal killed COMMAND, this dies of the same\n"
-    "one (128+N in a shell). 125: orphanguard-run failed, or something outlived\n"
-    "SIGKILL; 126: COMMAND cannot be executed; 127: COMMAND was not found.\n";
+    "Exit status: that of COMMAND; if a signal killed it, this dies of the same one\n"
+    "(128+N in a shell). 125: orphanguard-run failed, or something outlived SIGKILL;\n"
+    "126: COMMAND cannot be executed; 127: COMMAND was not found.\n";
 
 static const struct {
     const char *name;

@@ -272,13 +272,13 @@ static void name_one(pid_t pid, int pidfd, int unused)
 {
     char state, name[16];
     pid_t parent;
-    (void)pidfd, (void)unused;
+    (void)unused;
     if (!look_up(pid, &state, &parent, name) || state == 'Z' || state == 'X')
         return;
     if (survivors++ >= NAMED_AT_MOST)
         return;
     say("process %d (%s) outlived SIGKILL: %s", pid, name,
-        state == 'D' ? "it is stuck in the kernel" : "it is not ours to kill, or has not ended yet");
+        send_signal(pidfd, 0) == 0 ? "it has not ended yet" : "it is not ours to kill");
     listed += (size_t)snprintf(list + listed, sizeof list - listed, "%s%d", listed ? ", " : "", pid);
 }
 
