@@ -32,7 +32,7 @@ static const char help[] =
     "Runs COMMAND and ends everything that it has started when COMMAND ends, or\n"
     "when the process that called this dies, by kill -9 included.\n"
     "\n"
-    "  --signal=SIG     what to send the tree first (default: KILL; TERM with --grace)\n"
+    "  --signal=SIG     what is sent to the tree first (KILL; with --grace TERM)\n"
     "  --grace=TIME     how long after it SIGKILL follows: 5, 5s, 500ms, 2m\n"
     "                   (default: 5s with a --signal other than KILL)\n"
     "  --tree=MODE      subreaper (default), cgroup or pidns\n"
