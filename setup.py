@@ -83,7 +83,7 @@ setup(
     ext_modules=[
         Program(
             f"orphanguard._bin.{PROGRAM}",
-            [f"csrc/supervisor{part}.c" for part in ("", "_tree", "_options")],
+            [f"csrc/supervisor{part}.c" for part in ("", "_tree", "_contain", "_options")],
             depends=["csrc/supervisor.h"],
             define_macros=[("ORPHANGUARD_VERSION", f'"{version()}"')],
         )

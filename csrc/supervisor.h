@@ -1,7 +1,8 @@
-/* Shared by the three files of orphanguard-run, the supervisor:
+/* Shared by the files of orphanguard-run, the supervisor:
  *
  *   supervisor.c          starts the command, waits, forwards, ends the tree
- *   supervisor_tree.c     finds and signals everything below; cgroups, namespaces
+ *   supervisor_tree.c     finds and signals everything below
+ *   supervisor_contain.c  cgroups and pid namespaces
  *   supervisor_options.c  the command line, and what is said on stderr
  *
  * A program, not a library: it may print and exit. It has one thread, and no
@@ -49,14 +50,17 @@ int pidfd_of(pid_t pid);
 int send_signal(int pidfd, int sig);
 void close_all_but(const int *keep, int count);
 
-void contain(void);
-int enter_containment(void); /* in the command, before the exec; 0, or -1 with errno */
-void place(pid_t pid);
-bool is_stopped(pid_t pid);
+void refuse_other_children(void);
 void signal_tree(int sig);
 void kill_tree(bool again);
 void reaped(pid_t pid);
+bool is_stopped(pid_t pid);
 int name_survivors(void);
+
+void contain(void);
+int enter_containment(void); /* in the command, before the exec; 0, or -1 with errno */
+void place(pid_t pid);
+void kill_cgroup(void);
 void release_init(void);
 void leave_containment(void);
 

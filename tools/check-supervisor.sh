@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-sources="csrc/supervisor.c csrc/supervisor_tree.c csrc/supervisor_options.c"
+sources="csrc/supervisor.c csrc/supervisor_tree.c csrc/supervisor_contain.c csrc/supervisor_options.c"
 
 # Every kind of end, with a tree that has left what can be left; and what is bad input.
 scenarios() {
