@@ -83,6 +83,7 @@ struct og_spawn {
     const unsigned *groups;
     long long gid; /* -1: as here */
     long long uid;
+    const char *launcher; /* the program that changes ids; NULL: a copy of this process's memory, and no such program */
     int lifeline; /* from og_lifeline_open(); -1: unguarded */
     int signal;   /* what the lifeline was opened with */
     int pid;      /* out */

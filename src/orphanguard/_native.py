@@ -171,7 +171,18 @@ def claim(page: object) -> bool:
 
 
 # The steps of a spawn that are not the guard's: what they are refused is an ordinary OSError.
-_REQUESTED = ("dup2", "setsid", "setpgid", "setgroups", "setregid", "setreuid", "fcntl(F_SETFD)", "malloc", "mmap")
+_REQUESTED = (
+    "pipe2",
+    "dup2",
+    "setsid",
+    "setpgid",
+    "setgroups",
+    "setregid",
+    "setreuid",
+    "fcntl(F_SETFD)",
+    "malloc",
+    "mmap",
+)
 
 
 def spawn_request() -> Any:
@@ -210,6 +221,11 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     if cwd is not None:
         directory = ffi.from_buffer(_strings([os.fsencode(cwd)]))
         request.cwd = directory
+    if groups is not None or request.gid >= 0 or request.uid >= 0:
+        from . import _bin
+
+        launcher = ffi.from_buffer(_strings([os.fsencode(_bin.LAUNCH)]))
+        request.launcher = launcher
     if groups is not None:
         group_array = ffi.new("unsigned[]", groups)
         request.groups, request.group_count = group_array, len(groups)
