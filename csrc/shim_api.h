@@ -54,6 +54,7 @@ int og_forked(int pid);
 void og_fork_failed(void);
 int og_started_child(void);
 int og_abandon(void);
+int og_last_fork(void);
 int og_arm(int fd, int pdeathsig);
 int og_arm_inherited(int sig);
 int og_arm_pdeathsig(int sig, int parent);

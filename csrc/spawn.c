@@ -59,12 +59,12 @@ static long clone3(int flags, char *stack, size_t size, struct og_spawn_child *a
                      "test %%rax, %%rax\n\t"
                      "jnz 1f\n\t"
                      "xor %%ebp, %%ebp\n\t"
-                     "mov %[args], %%rdi\n\t"
-                     "call *%[child]\n\t"
+                     "mov %%rbx, %%rdi\n\t"
+                     "call *%%rdx\n\t"
                      "hlt\n"
                      "1:"
                      : "=a"(result)
-                     : "0"((long)SYS_clone3), "D"(&c), "S"(sizeof c), [args] "r"(args), [child] "r"(og_spawn_child)
+                     : "0"((long)SYS_clone3), "D"(&c), "S"(sizeof c), "b"(args), "d"(og_spawn_child) /* never in rbp */
                      : "rcx", "r11", "cc", "memory");
     return result;
 }
@@ -159,10 +159,10 @@ static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, s
     return 0;
 }
 
-/* What a program is executed with: three lists of pointers to strings. */
+/* What a program is executed with. */
 struct lists {
     const char *paths, *args, *env; /* strings one after the other */
-    int env_count;
+    int env_count;                  /* with environ's, if that is the environment */
     char **pointers;
 };
 
@@ -173,6 +173,17 @@ static char **point(char **at, int count, const char *strings)
         *at++ = (char *)(uintptr_t)strings; /* execve() takes them so */
         strings += strlen(strings) + 1;
     }
+    return at;
+}
+
+/* As it is now: other threads run until the exec, and their setenv() moves the
+ * array. */
+static char **point_env(char **at, const struct og_spawn *s, const struct lists *l)
+{
+    if (s->env_count >= 0)
+        return point(at, l->env_count, l->env);
+    for (int i = 0; i < l->env_count && environ[i]; i++)
+        *at++ = environ[i];
     return at;
 }
 
@@ -187,9 +198,7 @@ static int execute_program(struct og_spawn_child *child, int memory, struct og_s
     at = point(at, s->arg_count, l->args);
     *at++ = NULL;
     child->envp = at;
-    *point(at, l->env_count, l->env) = NULL;
-    if (s->env_count < 0)
-        child->envp = environ;
+    *point_env(at, s, l) = NULL;
     child->report = -1;
     return start(child, memory, s, err);
 }
@@ -208,20 +217,16 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
         return og_fail(err, -code, header ? "pipe2" : "malloc");
     }
     int pdeathsig = s->lifeline >= 0 && child->main_thread && s->signal == SIGKILL ? SIGKILL : 0;
-    int env_count = l->env_count;
-    char **at = l->pointers, **env = environ;
+    char **at = l->pointers;
     *at++ = launcher[0];
     *at++ = header;
     at = point(at, s->path_count, l->paths);
     at = point(at, s->arg_count, l->args);
-    if (s->env_count >= 0)
-        at = point(at, env_count, l->env);
-    else
-        for (env_count = 0; env_count < l->env_count && env[env_count]; env_count++)
-            *at++ = env[env_count];
+    char **env = at;
+    at = point_env(at, s, l);
     *at = NULL;
     int used = snprintf(header, size, "%d %d %lld %lld %d %d %d %d", pipe[1], pdeathsig, s->gid, s->uid, s->path_count,
-                        s->arg_count, env_count, s->group_count);
+                        s->arg_count, (int)(at - env), s->group_count);
     for (int i = 0; i < s->group_count; i++)
         used += snprintf(header + used, size - (size_t)used, " %u", s->groups[i]);
 
@@ -285,7 +290,7 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     struct lists lists = {.paths = paths, .args = args, .env = env};
 
     s->pid = s->pidfd = -1;
-    lists.env_count = s->env_count >= 0 ? s->env_count : launch ? count_environ() : 0;
+    lists.env_count = s->env_count >= 0 ? s->env_count : count_environ();
     size_t room = (size_t)s->path_count + (size_t)s->arg_count + (size_t)lists.env_count + 3;
     lists.pointers = malloc(room * sizeof *lists.pointers);
     if (!lists.pointers)

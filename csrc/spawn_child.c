@@ -63,16 +63,45 @@ static void restore_signals(void)
     sigaction(SIGXFSZ, &deflt, NULL);
 }
 
+struct entry { /* of getdents64(2) */
+    uint64_t ino, offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+static bool close_listed(int first, int last, bool writers)
+{
+    char buffer[1024] __attribute__((aligned(8)));
+    long got;
+    int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while ((got = syscall(SYS_getdents64, list, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < got;) {
+            const struct entry *entry = (const void *)(buffer + at);
+            int fd = 0; /* of "." and ".." as well */
+            for (const char *digit = entry->name; *digit >= '0' && *digit <= '9'; digit++)
+                fd = 10 * fd + *digit - '0';
+            if (fd >= first && fd <= last && fd != list &&
+                (!writers || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY))
+                close(fd);
+            at += entry->length;
+        }
+    close(list);
+    return got == 0;
+}
+
 static void close_between(int first, int last)
 {
     if (first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
         return;
-    /* Refused by a seccomp filter. No fd can be above the highest limit that
-     * this process has had; the hard one is the nearest to it that is known. */
+    /* Refused by a seccomp filter. Write ends first, see close_others(). Not down from
+     * the limit, which in a container may be 2^30; only without /proc. */
+    if (close_listed(first, last, true) && close_listed(first, last, false))
+        return;
     struct rlimit limit;
     if (last == INT32_MAX)
         last = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < INT32_MAX ? (int)limit.rlim_max : 1 << 20;
-    for (int fd = first; fd <= last; fd++)
+    for (int fd = last; fd >= first; fd--)
         close(fd);
 }
 
@@ -84,32 +113,37 @@ static int make_inheritable(int fd, struct og_error *err)
     return 0;
 }
 
-/* The lowest that is to stay open, from `from` on; INT32_MAX: none. *i goes
- * through keep_fds. The lifeline is close-on-exec, and looked at before that. */
-static int next_kept(const struct og_spawn_child *a, int from, int *i)
+/* The highest that is to stay open, up to `to`; 0 to 2: none above them. *i goes
+ * down keep_fds. The lifeline is close-on-exec, and looked at before that. */
+static int next_kept(const struct og_spawn_child *a, int to, int *i)
 {
     const struct og_spawn *s = a->spawn;
-    while (*i < s->keep_count && s->keep_fds[*i] < from)
-        ++*i;
-    int fd = *i < s->keep_count ? s->keep_fds[*i] : INT32_MAX;
-    if (s->lifeline >= from && s->lifeline < fd)
+    while (*i >= 0 && s->keep_fds[*i] > to)
+        --*i;
+    int fd = *i >= 0 ? s->keep_fds[*i] : STDERR_FILENO;
+    if (s->lifeline <= to && s->lifeline > fd)
         fd = s->lifeline;
-    return a->report >= from && a->report < fd ? a->report : fd;
+    return a->report <= to && a->report > fd ? a->report : fd;
 }
 
 /* Closes everything else above stderr: with that, every copy of a lifeline's
- * write end, whoever made it. */
+ * write end, whoever made it.
+ *
+ * From the top down. If the parent is gone by now, these may be the last copies
+ * of a write end and of an elder sibling's description, which must hear of the
+ * former's end. Write ends are above descriptions, and of one close_range() the
+ * kernel releases the highest first, as at exit. */
 static void close_others(const struct og_spawn_child *a)
 {
-    int next = STDERR_FILENO + 1, i = 0;
-    for (int fd; (fd = next_kept(a, next, &i)) < INT32_MAX; next = fd + 1)
-        close_between(next, fd - 1);
-    close_between(next, INT32_MAX);
+    int last = INT32_MAX, i = a->spawn->keep_count - 1;
+    for (int fd; (fd = next_kept(a, last, &i)) > STDERR_FILENO; last = fd - 1)
+        close_between(fd + 1, last);
+    close_between(STDERR_FILENO + 1, last);
 }
 
 static int put(int fd, int place, struct og_error *err)
 {
-    if (fd < 0)
+    if (fd == -1)
         return 0;
     if (fd == place)
         return make_inheritable(fd, err);

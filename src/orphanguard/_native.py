@@ -89,6 +89,8 @@ def save_start() -> Callable[[], None]:
     return lambda: lib.og_restore_start(saved)
 
 
+#: Changes with each fork of this thread.
+last_fork: Callable[[], int] = lib.og_last_fork
 # Bound here, and not looked up in `lib` between a fork and its end: one page less for the child to map.
 _arm_next_fork = lib.og_arm_next_fork
 _forked = lib.og_forked
