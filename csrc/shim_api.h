@@ -15,6 +15,7 @@ const char *og_failed_call(void);
 
 int og_lifeline_open(int pdeathsig);
 void og_lifeline_close(int fd);
+void og_lifeline_give_back(int *fd);
 int og_lifeline_owner(int fd);
 int og_pipe(int ends[2], int keep_from_forks);
 

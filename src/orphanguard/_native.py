@@ -49,6 +49,16 @@ def lifeline_close(fd: int) -> None:
     lib.og_lifeline_close(fd)
 
 
+def lifeline_held(fd: int) -> Sequence[int]:
+    """One place for ``fd``, which is -1 from `lifeline_give_back` on."""
+    held: Sequence[int] = ffi.new("int *", fd)
+    return held
+
+
+def lifeline_give_back(held: Sequence[int]) -> None:
+    lib.og_lifeline_give_back(held)
+
+
 def lifeline_owner(fd: int) -> int:
     """The pid armed on ``fd``; 0 if nobody is yet, and once that process has been reaped."""
     owner: int = lib.og_lifeline_owner(fd)

@@ -53,13 +53,17 @@ class Child:
         self.pid = 0
         self.pidfd = -1
         self.identity = 0  # of the pidfd, whose number alone proves nothing: see csrc/pidfd.c
-        self.lifeline = lifeline
+        self._lifeline = _native.lifeline_held(lifeline)
         self.returncode: int | None = None
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
         self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False
+
+    @property
+    def lifeline(self) -> int:
+        return self._lifeline[0]
 
     @property
     def inherited(self) -> bool:
@@ -76,12 +80,12 @@ class Child:
 
     def poll(self) -> int | None:
         """The exit code (minus the signal) if the child has ended, else None. Does not block."""
-        if self.returncode is None and not self.inherited:
+        if not self._settled() and not self.inherited:
             with self._lock:
-                if self.returncode is None and not self._closed:
+                if not self._settled() and not self._closed:
                     self._users += 1
                     try:
-                        self._ended(self._status())
+                        self._ended(self._status() if self.returncode is None else self.returncode)
                     finally:
                         self._users -= 1
                         self._close_unused()
@@ -90,13 +94,15 @@ class Child:
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits up to ``timeout`` seconds (None: for ever) for the child's end. As `poll` otherwise."""
         if self.returncode is not None or self.inherited:
-            return self.returncode
+            return self.poll()
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._lock:
-            if self._closed:
-                return self.returncode
-            self._users += 1
+        uses = False
         try:
+            with self._lock:
+                if self._closed:
+                    return self.returncode
+                uses = True  # before the count: an exception may come at the end of the with
+                self._users += 1
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
                 self.check()
@@ -106,15 +112,16 @@ class Child:
                     return self.returncode
                 time.sleep(_RETRY)
         finally:
-            with self._lock:
-                self._users -= 1
-                self._close_unused()
+            if uses:
+                with self._lock:
+                    self._users -= 1
+                    self._close_unused()
 
     # The registry calls the next two with its own lock held. A signal handler that has interrupted a holder of ours
     # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
 
     def poll_unless_busy(self) -> int | None:
-        if self.returncode is None and self._lock.acquire(blocking=False):
+        if not self._settled() and self._lock.acquire(blocking=False):
             try:
                 return self.poll()
             finally:
@@ -178,13 +185,16 @@ class Child:
         return STATUS_LOST
 
     def _ended(self, returncode: int | None) -> None:
-        if returncode is None or self.returncode is not None:
+        if returncode is None:
             return
-        self.returncode = returncode
+        if self.returncode is None:
+            self.returncode = returncode
         _native.pidfd_reap(self.pidfd, self.identity)
-        lifeline, self.lifeline = self.lifeline, -1
-        if lifeline >= 0:
-            _native.lifeline_close(lifeline)
+        _native.lifeline_give_back(self._lifeline)
+
+    def _settled(self) -> bool:
+        """Its end has been seen, and nothing is left to be done: `_ended` was not interrupted by an exception."""
+        return self.returncode is not None and self._lifeline[0] < 0
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
@@ -195,8 +205,6 @@ class Child:
     def drop(self) -> None:
         """Gives back all that was meant for a child of which there is nothing left."""
         with self._lock:
-            lifeline, self.lifeline = self.lifeline, -1
-            if lifeline >= 0:
-                _native.lifeline_close(lifeline)
+            _native.lifeline_give_back(self._lifeline)
             self._closed = True
             self._close_unused()

@@ -67,9 +67,8 @@ class GuardedPopen:
         return self.wait(0) if flag == os.WNOHANG else self.wait()
 
     def wait(self, timeout: float | None = None) -> int | None:
-        ended_before = self.child.returncode is not None
         returncode = self.child.poll() if timeout is not None and timeout <= 0 else self.child.wait(timeout)
-        if returncode is not None and not ended_before:
+        if returncode is not None and self.child.watched:
             _waiting.registry().ended(self.child)
         return returncode
 
