@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import namedtuple
 
 from ._errors import guard_error, os_error
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _RUNNING: int = lib.OG_RUNNING
 _FAILED: int = lib.OG_FAILED
+_RETRY = 0.001  # seconds
 
 
 # Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of csrc/shim_api.h.
@@ -237,12 +239,22 @@ def pidfd_reap(pidfd: int, identity: int) -> None:
     lib.og_pidfd_reap(pidfd, identity)
 
 
-def pidfd_reaped_status(pidfd: int, identity: int) -> int | None:
+_reaped_status = lib.og_pidfd_reaped_status
+
+
+def pidfd_reaped_status(pidfd: int, identity: int, patience: float = 0.0) -> int | None:
     """The exit code of a process that somebody else has reaped, as `pidfd_status`. Linux 6.15 or later.
 
-    None if it has not been reaped yet, or this kernel can't tell.
+    None if it has not been reaped yet, within ``patience`` seconds, or this kernel can't tell.
     """
-    code: int = lib.og_pidfd_reaped_status(pidfd, identity)
+    code: int = _reaped_status(pidfd, identity)
+    if code == _RUNNING and patience:
+        # It is dead, but the kernel is still about to reap it, and keeps the status when it does. A kernel that does
+        # not answers ESRCH from then on.
+        deadline = time.monotonic() + patience
+        while code == _RUNNING and time.monotonic() < deadline:
+            time.sleep(_RETRY)
+            code = _reaped_status(pidfd, identity)
     if code <= _FAILED:
         if _FAILED - code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
             return None

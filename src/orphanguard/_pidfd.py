@@ -25,6 +25,8 @@ from ._errors import StatusLostWarning
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
 _RETRY = 0.001  # seconds
+# The kernel does it by itself at once, unless the machine is very busy.
+_REAPED_WITHIN = 1.0  # seconds
 
 
 def wait_readable(fd: int, timeout: float | None) -> bool:
@@ -172,7 +174,8 @@ class Child:
 
     def _status_after_reap(self) -> int | None:
         """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
-        status = _native.pidfd_reaped_status(self.pidfd, self.identity)
+        # With SIGCHLD ignored it is dead for poll() and no child any more, a moment before its status is to be had.
+        status = _native.pidfd_reaped_status(self.pidfd, self.identity, _REAPED_WITHIN)
         return self._status_lost() if status is None else status
 
     def _status_lost(self) -> int:
