@@ -183,6 +183,28 @@ def wait_in_the_child() -> None:
     os._exit(5)
 
 
+def test_a_forked_process_that_needs_its_registry_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler, or another thread, makes it while it is being made: the child in there must not be lost."""
+    from orphanguard import _waiting
+
+    made = []
+
+    class Interrupted(_waiting.Registry):
+        def __init__(self) -> None:
+            super().__init__()
+            if not made:
+                made.append(self)
+                made.append(_waiting.registry())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_waiting, "_registry", _waiting._registry)
+        patched.setattr(_waiting._registry, "owner", 0)  # as in a forked process
+        patched.setattr(_waiting, "Registry", Interrupted)
+        first, handlers = _waiting.registry(), made[1]
+    _waiting._lost.clear()
+    assert first is handlers
+
+
 class Interrupted(Exception):
     pass
 

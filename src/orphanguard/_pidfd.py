@@ -148,6 +148,8 @@ class Child:
 
     def close(self) -> None:
         """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
+        if self.inherited:
+            return  # the lock may be a thread's that this process does not have
         with self._lock:
             self._closed = True
             self._close_unused()

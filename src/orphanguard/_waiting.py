@@ -178,11 +178,9 @@ class Registry:
 
     def _take(self, child: Child, tell: bool = True) -> None:
         pidfd = child.pidfd
-        entry = self._live.get(pidfd)
-        if entry is None or entry[0] is not child:
+        if pidfd not in self._live or self._live[pidfd][0] is not child:
             return
-        del self._live[pidfd]
-        handle = entry[1]
+        handle = self._live.pop(pidfd)[1]
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
         if self._epoll is not None:
             with contextlib.suppress(OSError):  # closed behind our back
@@ -224,8 +222,11 @@ def registry() -> Registry:
     never do, and what the hook touched, each would have to copy."""
     global _registry
     if _registry.owner != os.getpid():
-        _lost.append(_registry)  # its epoll is the parent's too; not closed: by now the number may be another's
-        _registry = Registry()
+        made = Registry()
+        if _registry.owner != made.owner:  # else a signal handler, or another thread, was faster: its child is in there
+            # Its epoll is the parent's too; not closed: by now the number may be another's.
+            old, _registry = _registry, made
+            _lost.append(old)
     return _registry
 
 
