@@ -419,6 +419,17 @@ void og_lifeline_close(int fd)
     pthread_mutex_unlock(&lock);
 }
 
+/* Closes it and says so in one go, at which no signal handler of Python's can interrupt: else it would be closed never,
+ * or twice, when its number may be another child's. */
+void og_lifeline_give_back(int *fd)
+{
+    pthread_mutex_lock(&lock);
+    if (*fd >= 0)
+        close_locked(*fd, true);
+    *fd = -1;
+    pthread_mutex_unlock(&lock);
+}
+
 /* The pid that is armed on this description; 0 when nobody is yet, and again
  * once that process has been reaped (the kernel holds a struct pid, not a
  * number, so a recycled pid never shows here). */

@@ -178,13 +178,12 @@ int og_pidfd_wait(int pidfd, long long identity)
 }
 
 /* What comes after the end of a child has been noted. */
-void og_pidfd_reap(int pidfd, long long identity, int lifeline)
+void og_pidfd_reap(int pidfd, long long identity, int *held)
 {
     siginfo_t info;
     if (still_it(pidfd, identity))
         (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
-    if (lifeline >= 0)
-        og_lifeline_close(lifeline);
+    og_lifeline_give_back(held);
 }
 
 /* As og_pidfd_status(), of a process that somebody else has reaped: Linux 6.15.

@@ -15,6 +15,7 @@ const char *og_failed_call(void);
 
 int og_lifeline_open(int sig, int pdeathsig);
 void og_lifeline_close(int fd);
+void og_lifeline_give_back(int *fd);
 int og_lifeline_owner(int fd);
 int og_pipe(int ends[2], int keep_from_forks);
 
@@ -106,7 +107,7 @@ int og_pidfd_check(int pidfd, long long identity);
 int og_pidfd_send_signal(int pidfd, long long identity, int sig);
 int og_pidfd_status(int pidfd, long long identity);
 int og_pidfd_wait(int pidfd, long long identity);
-void og_pidfd_reap(int pidfd, long long identity, int lifeline);
+void og_pidfd_reap(int pidfd, long long identity, int *held);
 int og_pidfd_reaped_status(int pidfd, long long identity);
 void og_pidfd_close(int pidfd, long long identity);
 int og_wait_readable(int fd, int milliseconds);

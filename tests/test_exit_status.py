@@ -46,7 +46,7 @@ import os, signal, sys
 import orphanguard
 from test_exit_status import exit_with
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for _ in range(20):
+for _ in range({300 if method == "fork" else 20}):
     process = orphanguard.get_context({method!r}).Process(target=exit_with, args=(7,))
     process.start()
     process.join()
@@ -55,6 +55,19 @@ for _ in range(20):
 """
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, env=environment, timeout=60)
+
+
+def test_the_kernel_is_about_to_reap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGCHLD ignored: dead for poll(), no child for waitid(), and the status is not there for a moment. Once in some
+    ten thousand times; so the moment is made to last."""
+    process = orphanguard.get_context("fork").Process(target=exit_with, args=(7,))
+    process.start()
+    os.waitpid(process.pid, 0)
+    ask, answers = _native._reaped_status, [_native.lib.OG_RUNNING] * 3
+    monkeypatch.setattr(_native, "_reaped_status", lambda *args: answers.pop() if answers else ask(*args))
+    process.join()
+    assert process.exitcode == (7 if kernel() >= (6, 15) else 255)
+    assert not answers
 
 
 def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,28 @@ def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
     assert "made in process" in capfd.readouterr().err
 
 
+def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
+    """Forked, but not so far yet: its lifeline is gone with the hook, so it must not run on it, nor unguarded."""
+    hook = orphanguard.PreexecFn()
+    go_read, go_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(go_read, 1)
+        try:
+            hook()
+        except RuntimeError:
+            os._exit(5)
+        os._exit(6)
+    lifeline = hook._lifeline
+    del hook
+    assert not os.path.exists(f"/proc/self/fd/{lifeline}")  # nobody else has opened anything
+    os.write(go_write, b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    assert "already used" in capfd.readouterr().err
+    os.close(go_read)
+    os.close(go_write)
+
+
 def test_a_failed_exec_is_reported_as_ever() -> None:
     for hook in (orphanguard.preexec_fn, orphanguard.PreexecFn()):
         with pytest.raises(FileNotFoundError):

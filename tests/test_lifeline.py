@@ -148,7 +148,9 @@ def test_without_proc() -> None:
     with family("fork", "main", count=3, extra=("--before", before)) as (parent, children):
         writers, readers = lifeline_fds(parent.process.pid)
         assert len(writers) == len(readers) == 3
+        fds = len(os.listdir(f"/proc/{parent.process.pid}/fd"))
         parent.ask("processes[1].kill(); processes[1].join(); say(done=True)")
+        assert len(os.listdir(f"/proc/{parent.process.pid}/fd")) == fds - 2  # its pipe; the pidfd stays until close()
         assert len(children.alive(within=LIFE)) == 2
         parent.kill()
         assert children.alive(within=DEATH) == []
@@ -237,3 +239,18 @@ if (pid := os.fork()) == 0:
 os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 2
+
+
+def test_forked_generations_do_not_pile_up_fds() -> None:
+    """Each keeps one read end, of its parent's pipe: not those of all its ancestors."""
+    program = """
+import os, orphanguard
+orphanguard.die_with_parent
+counts = []
+for generation in range(4):
+    if (pid := os.fork()):
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    counts.append(len(os.listdir("/proc/self/fd")))
+os._exit(0 if len(set(counts)) == 1 else 1)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

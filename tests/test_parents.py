@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from witness import DEATH, LIFE, METHODS, family
+from witness import DEATH, LIFE, METHODS, family, wait_for
 
 DROP = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
 
@@ -200,3 +202,22 @@ def test_parent_closes_its_fds_one_by_one(thread: str) -> None:
         assert len(children.alive(within=LIFE)) == 2
         parent_.kill()
         assert len(children.alive(within=LIFE if thread == "ended" else DEATH)) == (2 if thread == "ended" else 0)
+
+
+MAIN_THREAD_ENDS = "threading.Thread(target=idle).start(); libc.pthread_exit(None)"
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+def test_the_main_thread_of_the_parent_ends(thread: str) -> None:
+    """Documented, not wanted: pthread_exit() in the main thread of a process that lives on in others. To PDEATHSIG that
+    is the parent's death; so children of the main thread die early, and those of other threads, without it, don't."""
+    with family("fork", thread) as (parent_, children):
+        parent_.tell(MAIN_THREAD_ENDS)
+        if thread == "main":
+            assert children.alive(within=DEATH) == []
+            assert parent_.process.poll() is None
+            return
+        wait_for(lambda: ") Z " in Path(f"/proc/{parent_.process.pid}/stat").read_text())
+        assert len(children.alive(within=LIFE)) == 2
+        parent_.kill()
+        assert children.alive(within=DEATH) == []

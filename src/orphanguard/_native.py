@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _RUNNING: int = lib.OG_RUNNING
 _FAILED: int = lib.OG_FAILED
+_RETRY = 0.001  # seconds
 
 
 def _fail(code: int, error: Callable[[int, str], OSError] = guard_error) -> NoReturn:
@@ -55,6 +56,16 @@ def lifeline_open(*, pdeathsig: bool, signal: int = 9) -> int:
 
 
 lifeline_close: Callable[[int], None] = lib.og_lifeline_close
+
+
+def lifeline_held(fd: int) -> Sequence[int]:
+    """One place for ``fd``, which is -1 from `lifeline_give_back` on."""
+    held: Sequence[int] = ffi.new("int *", fd)
+    return held
+
+
+def lifeline_give_back(held: Sequence[int]) -> None:
+    lib.og_lifeline_give_back(held)
 
 
 def lifeline_owner(fd: int) -> int:
@@ -298,17 +309,27 @@ def pidfd_wait(pidfd: int, identity: int) -> int | None:
     return None if code == _RUNNING else code
 
 
-def pidfd_reap(pidfd: int, identity: int, lifeline: int) -> None:
-    """Reaps the child if it has ended; gives its lifeline back, unless that is -1."""
-    lib.og_pidfd_reap(pidfd, identity, lifeline)
+def pidfd_reap(pidfd: int, identity: int, held: Sequence[int]) -> None:
+    """Reaps the child if it has ended, and gives its lifeline back, from `lifeline_held`."""
+    lib.og_pidfd_reap(pidfd, identity, held)
 
 
-def pidfd_reaped_status(pidfd: int, identity: int) -> int | None:
+_reaped_status = lib.og_pidfd_reaped_status
+
+
+def pidfd_reaped_status(pidfd: int, identity: int, patience: float = 0.0) -> int | None:
     """The exit code of a process that somebody else has reaped, as `pidfd_status`. Linux 6.15 or later.
 
-    None if it has not been reaped yet, or this kernel can't tell.
+    None if it has not been reaped yet, within ``patience`` seconds, or this kernel can't tell.
     """
-    code: int = lib.og_pidfd_reaped_status(pidfd, identity)
+    code: int = _reaped_status(pidfd, identity)
+    if code == _RUNNING and patience:
+        # It is dead, but the kernel is still about to reap it, and keeps the status when it does. A kernel that does
+        # not answers ESRCH from then on.
+        deadline = time.monotonic() + patience
+        while code == _RUNNING and time.monotonic() < deadline:
+            time.sleep(_RETRY)
+            code = _reaped_status(pidfd, identity)
     if code <= _FAILED:
         if _FAILED - code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
             return None

@@ -26,6 +26,8 @@ from ._native import wait_readable
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
 _RETRY = 0.001  # seconds
+# The kernel does it by itself at once, unless the machine is very busy.
+_REAPED_WITHIN = 1.0  # seconds
 
 
 class Child:
@@ -40,13 +42,17 @@ class Child:
         self.pid = 0
         self.pidfd = -1
         self.identity = 0  # of the pidfd, whose number alone proves nothing: see csrc/pidfd.c
-        self.lifeline = lifeline
+        self._lifeline = _native.lifeline_held(lifeline)
         self.returncode: int | None = None
         self._owner = os.getpid()
         self._lock = RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
         self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False
+
+    @property
+    def lifeline(self) -> int:
+        return self._lifeline[0]
 
     @property
     def inherited(self) -> bool:
@@ -63,12 +69,12 @@ class Child:
 
     def poll(self) -> int | None:
         """The exit code (minus the signal) if the child has ended, else None. Does not block."""
-        if self.returncode is None and not self.inherited:
+        if not self._settled() and not self.inherited:
             with self._lock:
-                if self.returncode is None and not self._closed:
+                if not self._settled() and not self._closed:
                     self._users += 1
                     try:
-                        self._ended(self._status())
+                        self._ended(self._status() if self.returncode is None else self.returncode)
                     finally:
                         self._users -= 1
                         self._close_unused()
@@ -77,13 +83,15 @@ class Child:
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits up to ``timeout`` seconds (None: for ever) for the child's end. As `poll` otherwise."""
         if self.returncode is not None or self.inherited:
-            return self.returncode
+            return self.poll()
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._lock:
-            if self._closed:
-                return self.returncode
-            self._users += 1
+        uses = False
         try:
+            with self._lock:
+                if self._closed:
+                    return self.returncode
+                uses = True  # before the count: an exception may come at the end of the with
+                self._users += 1
             if timeout is None and self._wait_for_ever():
                 return self.returncode
             while True:
@@ -95,9 +103,10 @@ class Child:
                     return self.returncode
                 time.sleep(_RETRY)
         finally:
-            with self._lock:
-                self._users -= 1
-                self._close_unused()
+            if uses:
+                with self._lock:
+                    self._users -= 1
+                    self._close_unused()
 
     def _wait_for_ever(self) -> bool:
         """With one system call less. False: it is not ours to reap, or no longer."""
@@ -116,7 +125,7 @@ class Child:
     # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
 
     def poll_unless_busy(self) -> int | None:
-        if self.returncode is None and self._lock.acquire(blocking=False):
+        if not self._settled() and self._lock.acquire(blocking=False):
             try:
                 return self.poll()
             finally:
@@ -141,6 +150,8 @@ class Child:
 
     def close(self) -> None:
         """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
+        if self.inherited:
+            return  # the lock may be a thread's that this process does not have
         with self._lock:
             self._closed = True
             self._close_unused()
@@ -167,7 +178,8 @@ class Child:
 
     def _status_after_reap(self) -> int | None:
         """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
-        status = _native.pidfd_reaped_status(self.pidfd, self.identity)
+        # With SIGCHLD ignored it is dead for poll() and no child any more, a moment before its status is to be had.
+        status = _native.pidfd_reaped_status(self.pidfd, self.identity, _REAPED_WITHIN)
         return self._status_lost() if status is None else status
 
     def _status_lost(self) -> int:
@@ -180,11 +192,15 @@ class Child:
         return STATUS_LOST
 
     def _ended(self, returncode: int | None) -> None:
-        if returncode is None or self.returncode is not None:
+        if returncode is None:
             return
-        self.returncode = returncode
-        lifeline, self.lifeline = self.lifeline, -1
-        _native.pidfd_reap(self.pidfd, self.identity, lifeline)
+        if self.returncode is None:
+            self.returncode = returncode
+        _native.pidfd_reap(self.pidfd, self.identity, self._lifeline)
+
+    def _settled(self) -> bool:
+        """Its end has been seen, and nothing is left to be done: `_ended` was not interrupted by an exception."""
+        return self.returncode is not None and self._lifeline[0] < 0
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
@@ -238,8 +254,6 @@ class Child:
     def drop(self) -> None:
         """Gives back all that was meant for a child of which there is nothing left."""
         with self._lock:
-            lifeline, self.lifeline = self.lifeline, -1
-            if lifeline >= 0:
-                _native.lifeline_close(lifeline)
+            _native.lifeline_give_back(self._lifeline)
             self._closed = True
             self._close_unused()

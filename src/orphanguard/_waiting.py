@@ -95,31 +95,41 @@ class Registry:
         """Reaps whoever has ended. O(ended)."""
         with self._lock:
             if not self._sleeping:
-                self._collect(0)
+                self._collect()
 
     def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._lock:
-            if not self._sleeping:
-                self._collect(0)
-            # What could make us sleep for ever is only looked at when we are about to.
-            done = self._finished_among(handles) or self._checked(handles)
-            while not done:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    break
-                if self._sleeping:
-                    if self._sleeper == threading.get_ident():
-                        self._lock.release()
-                        try:
-                            return self._wait_apart(handles, left)
-                        finally:
-                            self._lock.acquire()
-                    self._changed.wait(left)
-                else:
-                    self._collect(left)
-                done = self._finished_among(handles)
-            return done
+        checked = False
+        while True:
+            leads = False
+            # A signal handler may raise at every call, so what undoes the sleep comes before it begins.
+            try:
+                with self._lock:
+                    if not self._sleeping:
+                        self._collect()
+                    done = self._finished_among(handles)
+                    if not done and not checked:
+                        # What could make us sleep for ever is only looked at when we are about to.
+                        done, checked = self._checked(handles), True
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if done or (left is not None and left <= 0):
+                        return done
+                    thread = threading.get_ident()
+                    if not self._sleeping:
+                        epoll = self._own_epoll()
+                        self._sleeper = thread
+                        leads = self._sleeping = True
+                    elif self._sleeper != thread:
+                        self._changed.wait(left)
+                        continue
+                if not leads:
+                    return self._wait_apart(handles, left)
+                epoll.poll(left, 1)  # only to be woken: who takes the lock first collects
+            finally:
+                if leads:
+                    self._sleeping = False
+                    with self._lock:
+                        self._changed.notify_all()
 
     @staticmethod
     def _wait_apart(handles: Collection[T], timeout: float | None) -> list[T]:
@@ -130,24 +140,11 @@ class Registry:
         poller.poll(None if timeout is None else timeout * 1000)
         return [handle for handle in handles if handle._started_child().poll() is not None]
 
-    def _collect(self, timeout: float | None) -> None:
-        """Takes out those that have ended; sleeps up to ``timeout`` seconds, without the lock, for the first."""
+    def _collect(self) -> None:
+        """Takes out those that have ended."""
         if self._epoll is None:
             return
-        epoll = self._own_epoll()
-        if timeout == 0:
-            events = epoll.poll(0)
-        else:
-            self._sleeping = True
-            self._sleeper = threading.get_ident()
-            self._lock.release()
-            try:
-                events = epoll.poll(timeout)
-            finally:
-                self._lock.acquire()
-                self._sleeping = False
-                self._changed.notify_all()
-        for pidfd, _ in events:
+        for pidfd, _ in self._own_epoll().poll(0):
             # None from poll(): traced, dead but not reapable yet. It stays, and epoll tells again.
             # No entry: a signal handler that ran here has taken it.
             entry = self._live.get(pidfd)
@@ -181,11 +178,9 @@ class Registry:
 
     def _take(self, child: Child, tell: bool = True) -> None:
         pidfd = child.pidfd
-        entry = self._live.get(pidfd)
-        if entry is None or entry[0] is not child:
+        if pidfd not in self._live or self._live[pidfd][0] is not child:
             return
-        del self._live[pidfd]
-        handle = entry[1]
+        handle = self._live.pop(pidfd)[1]
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
         if self._epoll is not None:
             with contextlib.suppress(OSError):  # closed behind our back
@@ -227,8 +222,11 @@ def registry() -> Registry:
     never do, and what the hook touched, each would have to copy."""
     global _registry
     if _registry.owner != os.getpid():
-        _lost.append(_registry)  # its epoll is the parent's too; not closed: by now the number may be another's
-        _registry = Registry()
+        made = Registry()
+        if _registry.owner != made.owner:  # else a signal handler, or another thread, was faster: its child is in there
+            # Its epoll is the parent's too; not closed: by now the number may be another's.
+            old, _registry = _registry, made
+            _lost.append(old)
     return _registry
 
 

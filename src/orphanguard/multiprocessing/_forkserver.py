@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import time
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 
 _SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead child's status many times over
-_RETRY = 0.001  # seconds
 
 
 class _ServerLifeline:
@@ -93,9 +91,7 @@ class ForkServerChild(Child):
             with contextlib.suppress(EOFError):
                 return self._told.read(self.status)
         # The server is gone. Whoever adopted the child reaps it, and then this kernel may know.
-        deadline = time.monotonic() + _SERVER_TELLS
-        while (known := _native.pidfd_reaped_status(self.pidfd, self.identity)) is None and time.monotonic() < deadline:
-            time.sleep(_RETRY)
+        known = _native.pidfd_reaped_status(self.pidfd, self.identity, _SERVER_TELLS)
         return self._status_lost() if known is None else known
 
     def _close_unused(self) -> None:

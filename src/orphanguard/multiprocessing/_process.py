@@ -61,9 +61,8 @@ class GuardedPopen:
 
     def wait(self, timeout: float | None = None) -> int | None:
         child = self.child
-        ended_before = child.returncode is not None
         returncode = child.poll() if timeout is not None and timeout <= 0 else child.wait(timeout)
-        if returncode is not None and not ended_before:
+        if returncode is not None and child.watched:
             _waiting.registry().ended(child)
         self.returncode = returncode
         return returncode
