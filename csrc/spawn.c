@@ -342,6 +342,12 @@ void og_spawn_defaults(struct og_spawn *s)
                            .pidfd = -1};
 }
 
+static int refused(struct og_spawn *s, int code, const char *call)
+{
+    s->failed_call = call;
+    return og_report(&(struct og_error){code, call});
+}
+
 /* The child is armed when this returns. A child that failed has been reaped. */
 int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char *env)
 {
@@ -354,7 +360,7 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     size_t pointers = (size_t)s->path_count + (size_t)s->arg_count + (s->env_count > 0 ? (size_t)s->env_count : 0) + 3;
     char **array = malloc(pointers * sizeof *array);
     if (!array)
-        return og_report(&(struct og_error){ENOMEM, "malloc"});
+        return refused(s, ENOMEM, "malloc");
     a.paths = array;
     a.argv = point(array, s->path_count, paths);
     a.envp = point((char **)a.argv, s->arg_count, args);
@@ -367,7 +373,7 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
         a.err = mmap(NULL, sizeof *a.err, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (a.err == MAP_FAILED) {
             free(array);
-            return og_report(&(struct og_error){errno, "mmap"});
+            return refused(s, errno, "mmap");
         }
     }
     int pid = run_child(&a, &pidfd, a.err);
@@ -377,20 +383,20 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     free(array);
 
     if (pid < 0)
-        return og_report(&failure);
+        return refused(s, failure.code, failure.call);
     if (pidfd < 0) {
         /* A kernel that ignores CLONE_PIDFD. Our child is unreaped, so its pid
          * is still its own. */
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
-        return og_report(&(struct og_error){ENOSYS, "clone(CLONE_PIDFD)"});
+        return refused(s, ENOSYS, "clone(CLONE_PIDFD)");
     }
     if (failure.call) {
         siginfo_t ignored;
         while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
             ;
         close(pidfd);
-        return og_report(&failure);
+        return refused(s, failure.code, failure.call);
     }
     s->pid = pid;
     s->pidfd = pidfd;

@@ -25,8 +25,8 @@ _FAILED: int = lib.OG_FAILED
 Origin = namedtuple("Origin", "parent by_main_thread lifeline armed armed_signal held_by_parent")
 
 
-def _fail(code: int, error: Callable[[int, str], OSError] = guard_error) -> NoReturn:
-    raise error(-code, ffi.string(lib.og_failed_call()).decode())
+def _fail(code: int, error: Callable[[int, str], OSError] = guard_error, call: Any = None) -> NoReturn:
+    raise error(-code, ffi.string(call or lib.og_failed_call()).decode())
 
 
 if (_code := lib.og_init()) < 0:
@@ -196,10 +196,10 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     code: int = lib.og_spawn(request, _strings(paths), _strings(args), ffi.NULL if env is None else _strings(env))
     if code >= 0:
         return
-    call = ffi.string(lib.og_failed_call()).decode()
+    call = ffi.string(request.failed_call).decode()
     if call in ("execve", "chdir"):
         raise OSError(-code, os.strerror(-code), executable if call == "execve" else cwd)
-    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error)
+    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error, request.failed_call)
 
 
 def _strings(strings: Sequence[bytes]) -> bytes:

@@ -34,7 +34,7 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
     while True:
         if deadline is not None:
             # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
-            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
+            milliseconds = int(min(max(deadline - time.monotonic(), 0) * 1000 + 0.999, 2**31 - 1))
         try:
             return _native.wait_readable(fd, milliseconds)
         except InterruptedError:
@@ -143,15 +143,15 @@ class Child:
                     _native.pidfd_send_signal(self.pidfd, signal)
 
     def close(self) -> None:
-        """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
+        """Gives the pidfd back, once nobody polls it any more. For a child that has ended or is another's to reap."""
         with self._lock:
             self._closed = True
             self._close_unused()
 
     def __del__(self) -> None:
-        # The registry holds a child until it has been reaped, so this one has: or the interpreter ends, and
-        # then the lifeline must stay as it is.
-        if self.pidfd >= 0 and not self.inherited:
+        # Not of a child that may run yet: its Popen, in one cycle with this, may just have gone to those that are
+        # polled until they have ended. The lifeline must stay as it is in any case.
+        if self.pidfd >= 0 and self.returncode is not None and not self.inherited:
             pidfd, self.pidfd = self.pidfd, -1
             os.close(pidfd)
 
@@ -222,6 +222,15 @@ class Child:
             self.abort()
         else:
             self.drop()
+
+    def disown(self) -> None:
+        """Its user is gone and has had the exit code from somewhere else: gives back all, if the child is reaped."""
+        if self.inherited:
+            return
+        with self._lock:
+            # The kernel forgets the owner of a description with the process.
+            if self.lifeline < 0 or _native.lifeline_owner(self.lifeline) == 0:
+                self.drop()
 
     def drop(self) -> None:
         """Gives back all that was meant for a child of which there is nothing left."""
