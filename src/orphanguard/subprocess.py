@@ -8,8 +8,9 @@ by tests/test_stdlib_drift.py:
 - ``Popen.__init__`` calls ``_execute_child`` with the 21 positional arguments that are named below, and with
   ``process_group`` as the 22nd from 3.11 on; it cleans up the pipes if that raises.
 - ``_execute_child`` sets ``pid`` and ``_child_created``, and ends by ``_close_pipe_fds``.
-- ``poll`` and ``__del__`` call ``_internal_poll``; ``wait`` calls ``_wait``. Both leave the exit code in
-  ``returncode``.
+- ``poll`` calls ``_internal_poll``; so do, with a ``_deadstate``, ``__del__``, and each start for those that were
+  dropped while they ran. ``wait`` calls ``_wait``. Both leave the exit code in ``returncode``, and nothing else but
+  ``send_signal`` uses the pid.
 - ``run``, ``call``, ``check_call``, ``check_output``, ``getoutput`` and ``getstatusoutput`` look up ``Popen``, or
   each other, by their global names.
 """
