@@ -43,6 +43,7 @@ struct pipe_end {
 
 #define OG_NO_PIPE ((struct pipe_end){.fd = -1})
 
+int og_above_stdio(int fd);
 bool og_identify(struct pipe_end *end, int fd);
 bool og_still_ours(const struct pipe_end *end);
 void og_close_if_ours(struct pipe_end *end);

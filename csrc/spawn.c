@@ -398,6 +398,14 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
         close(pidfd);
         return refused(s, failure.code, failure.call);
     }
+    int high = og_above_stdio(pidfd);
+    if (high < 0) {
+        int code = errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return og_report(&(struct og_error){code, "fcntl(F_DUPFD_CLOEXEC)"});
+    }
+    pidfd = high;
     s->pid = pid;
     s->pidfd = pidfd;
     return 0;

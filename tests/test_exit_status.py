@@ -62,14 +62,14 @@ def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     process = orphanguard.get_context("fork").Process(target=exit_with, args=(0,))
     process.start()
     os.waitpid(process.pid, 0)
-    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda pidfd: None)
+    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda *_: None)
     with pytest.warns(orphanguard.StatusLostWarning, match="taken by somebody else"):
         process.join()
     assert process.exitcode == 255
 
 
 def test_it_is_not_asked_where_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(pidfd: int) -> None:
+    def fail(*_: int) -> None:
         raise AssertionError
 
     monkeypatch.setattr(_native, "pidfd_reaped_status", fail)
@@ -80,7 +80,7 @@ def test_it_is_not_asked_where_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_fork_server_tells_where_the_kernel_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda pidfd: None)
+    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda *_: None)
     for status in (0, 7):
         process = orphanguard.get_context("forkserver").Process(target=exit_with, args=(status,))
         process.start()

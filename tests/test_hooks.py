@@ -176,6 +176,41 @@ def test_die_with_parent_after_an_exec(kind: str) -> None:
         assert children.alive(within=DEATH) == []
 
 
+@pytest.mark.parametrize("kind", ["script", "fork"])
+def test_die_with_parent_in_another_thread_of_the_child(kind: str) -> None:
+    """PDEATHSIG belongs to the task that armed it, and is gone with it: alone it would be a false claim there."""
+    with parent("dying", kind, "main", "lambda: in_a_thread(orphanguard.die_with_parent)") as running:
+        answer = running.read()
+        children = running.watch(answer["children"])
+        if kind == "script":
+            assert answer["raised"].startswith("GuardUnavailable: ")
+            assert "main thread" in answer["raised"]
+            assert answer["layers"] == []
+            return
+        assert answer["returned"] == answer["layers"] == ["lifeline"]
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+def test_pdeathsig_of_another_thread_ends_with_it() -> None:
+    """The fact behind it. Nor is it reported: not by its thread, and not for it by the main thread."""
+    with parent("dying", "script", "main", "lambda: in_a_thread(arm_pdeathsig)") as running:
+        answer = running.read()
+        children = running.watch(answer["children"])
+        assert answer["seen"] == {"pdeathsig": 9, "layers": []}
+        assert answer["layers"] == []
+        running.kill()
+        assert len(children.alive(within=LIFE)) == 2
+
+
+def test_another_thread_does_not_report_what_it_cannot_read() -> None:
+    with parent("dying", "script", "main", "lambda: (arm_pdeathsig(), in_a_thread(look))") as running:
+        answer = running.read()
+        running.watch(answer["children"])
+        assert answer["layers"] == ["pdeathsig"]
+        assert answer["seen"] == {"pdeathsig": 0, "layers": []}
+
+
 @pytest.mark.parametrize("kind", ["fork", "spawn", "script"])
 def test_without_die_with_parent(kind: str) -> None:
     with parent("dying", kind, "main", "nothing") as running:

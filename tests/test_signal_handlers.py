@@ -19,7 +19,7 @@ faulthandler.dump_traceback_later(40, exit=True)
 method, told_by_kernel = sys.argv[1], sys.argv[2] == "True"
 context = orphanguard.get_context(method)
 if not told_by_kernel:  # a kernel before Linux 6.15: the status is there once
-    orphanguard._native.pidfd_reaped_status = lambda pidfd: None
+    orphanguard._native.pidfd_reaped_status = lambda *_: None
 live = []
 
 def look(*_):

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from ._errors import GuardUnavailable, StatusLostWarning
     from ._guard import Guard
     from ._waiting import wait
+    from .asyncio import create_subprocess_exec, create_subprocess_shell
     from .futures import ProcessPoolExecutor
     from .hooks import PreexecFn, die_with_parent, preexec_fn
     from .multiprocessing import Manager, Pool, Process, get_context
+    from .subprocess import Popen, call, check_call, check_output, run
 
 __version__ = "0.1.0"
 
@@ -27,13 +29,20 @@ __all__ = [
     "GuardUnavailable",
     "Manager",
     "Pool",
+    "Popen",
     "PreexecFn",
     "Process",
     "ProcessPoolExecutor",
     "StatusLostWarning",
+    "call",
+    "check_call",
+    "check_output",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
     "die_with_parent",
     "get_context",
     "preexec_fn",
+    "run",
     "wait",
 ]
 
@@ -42,13 +51,20 @@ _HOME = {
     "GuardUnavailable": "_errors",
     "Manager": "multiprocessing",
     "Pool": "multiprocessing",
+    "Popen": "subprocess",
     "PreexecFn": "hooks",
     "Process": "multiprocessing",
     "ProcessPoolExecutor": "futures",
     "StatusLostWarning": "_errors",
+    "call": "subprocess",
+    "check_call": "subprocess",
+    "check_output": "subprocess",
+    "create_subprocess_exec": "asyncio",
+    "create_subprocess_shell": "asyncio",
     "die_with_parent": "hooks",
     "get_context": "multiprocessing",
     "preexec_fn": "hooks",
+    "run": "subprocess",
     "wait": "_waiting",
 }
 
@@ -56,7 +72,7 @@ _HOME = {
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name in ("futures", "hooks", "multiprocessing"):
+    if name in ("asyncio", "futures", "hooks", "multiprocessing", "subprocess"):
         return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,31 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import warnings
+from _thread import RLock  # threading's is a function of Python's around it: more pages for a fork to copy
 
 from . import _native
 from ._errors import StatusLostWarning
+from ._native import wait_readable
 
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
 _RETRY = 0.001  # seconds
-
-
-def wait_readable(fd: int, timeout: float | None) -> bool:
-    """Waits up to ``timeout`` seconds (None: for ever) for ``fd`` to be readable or hung up."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    milliseconds = -1
-    while True:
-        if deadline is not None:
-            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
-            milliseconds = int(min(max(deadline - time.monotonic(), 0) * 1000 + 0.999, 2**31 - 1))
-        try:
-            return _native.wait_readable(fd, milliseconds)
-        except InterruptedError:
-            continue  # PEP 475
 
 
 class Child:
@@ -52,10 +39,11 @@ class Child:
     def __init__(self, lifeline: int) -> None:
         self.pid = 0
         self.pidfd = -1
+        self.identity = 0  # of the pidfd, whose number alone proves nothing: see csrc/pidfd.c
         self.lifeline = lifeline
         self.returncode: int | None = None
         self._owner = os.getpid()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
         self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False
@@ -64,6 +52,14 @@ class Child:
     def inherited(self) -> bool:
         """Whether this is a copy in a forked child, which has no say over its siblings."""
         return self._owner != os.getpid()
+
+    def identify(self) -> None:
+        """The pidfd has just been made."""
+        self.identity = _native.pidfd_identity(self.pidfd)
+
+    def check(self) -> None:
+        """OSError (EBADF) if this program has closed the pidfd."""
+        _native.pidfd_check(self.pidfd, self.identity)
 
     def poll(self) -> int | None:
         """The exit code (minus the signal) if the child has ended, else None. Does not block."""
@@ -92,6 +88,7 @@ class Child:
                 return self.returncode
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
+                self.check()
                 if not wait_readable(self.pidfd, left):
                     return self.returncode
                 if self.poll() is not None or (left is not None and left <= 0):
@@ -106,7 +103,7 @@ class Child:
         """With one system call less. False: it is not ours to reap, or no longer."""
         while True:
             try:
-                status = _native.pidfd_wait(self.pidfd)
+                status = _native.pidfd_wait(self.pidfd, self.identity)
             except InterruptedError:
                 continue  # PEP 475
             except ChildProcessError:
@@ -140,7 +137,7 @@ class Child:
         with self._lock:
             if self.returncode is None and not self._closed:
                 with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
-                    _native.pidfd_send_signal(self.pidfd, signal)
+                    _native.pidfd_send_signal(self.pidfd, self.identity, signal)
 
     def close(self) -> None:
         """Gives the pidfd back, once nobody polls it any more. For a child that has ended or is another's to reap."""
@@ -153,16 +150,16 @@ class Child:
         # polled until they have ended. The lifeline must stay as it is in any case.
         if self.pidfd >= 0 and self.returncode is not None and not self.inherited:
             pidfd, self.pidfd = self.pidfd, -1
-            os.close(pidfd)
+            _native.pidfd_close(pidfd, self.identity)
 
     def _close_unused(self) -> None:
         if self._closed and not (self._users or self.watched) and self.pidfd >= 0:
             pidfd, self.pidfd = self.pidfd, -1
-            os.close(pidfd)
+            _native.pidfd_close(pidfd, self.identity)
 
     def _status(self) -> int | None:
         try:
-            return _native.pidfd_status(self.pidfd)
+            return _native.pidfd_status(self.pidfd, self.identity)
         except ChildProcessError:
             pass
         # Not ours to reap, or reaped: by a signal handler just now, or by somebody else.
@@ -170,7 +167,7 @@ class Child:
 
     def _status_after_reap(self) -> int | None:
         """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
-        status = _native.pidfd_reaped_status(self.pidfd)
+        status = _native.pidfd_reaped_status(self.pidfd, self.identity)
         return self._status_lost() if status is None else status
 
     def _status_lost(self) -> int:
@@ -187,7 +184,7 @@ class Child:
             return
         self.returncode = returncode
         lifeline, self.lifeline = self.lifeline, -1
-        _native.pidfd_reap(self.pidfd, lifeline)
+        _native.pidfd_reap(self.pidfd, self.identity, lifeline)
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
@@ -195,7 +192,7 @@ class Child:
         self.wait()
         self.close()
 
-    def identify(self, pid: int, patience: float = 0) -> None:
+    def adopt_forked(self, pid: int, patience: float = 0) -> None:
         """Takes the pidfd of a child that somebody has forked for us, armed on our lifeline.
 
         ``patience``: seconds for which it may still be about to arm itself.
@@ -212,7 +209,9 @@ class Child:
             else:
                 os.close(self.pidfd)
                 self.pidfd = -1
-        if self.pidfd < 0:
+        if self.pidfd >= 0:
+            self.identify()
+        else:
             self.returncode = self._status_lost()
             self.drop()
 

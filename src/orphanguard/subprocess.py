@@ -155,6 +155,7 @@ class Popen(_standard.Popen[AnyStr]):
             )
         finally:
             child.pid, child.pidfd = request.pid, request.pidfd
+        child.identify()
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
     def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *rest: Any) -> None:
@@ -170,9 +171,9 @@ class Popen(_standard.Popen[AnyStr]):
         except BaseException:
             # A child whose hook or program could not be run has been reaped; one is left after an interruption.
             if self._child_created and self.returncode is None:
-                child.identify(self.pid, patience=1)
+                child.adopt_forked(self.pid, patience=1)
             raise
-        child.identify(self.pid)
+        child.adopt_forked(self.pid)
 
     def _arm(self, lifeline: int) -> None:
         try:
@@ -211,6 +212,11 @@ class Popen(_standard.Popen[AnyStr]):
             self.returncode = returncode
             child.close()
         return self.returncode
+
+    def _dup_pidfd(self) -> int:
+        """For an event loop to watch; the caller closes it."""
+        assert self._child is not None
+        return os.dup(self._child.pidfd)
 
     def send_signal(self, sig: int) -> None:
         """Sends ``sig`` to the program, by its pidfd. Does nothing if it has been reaped."""

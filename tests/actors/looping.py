@@ -1,0 +1,44 @@
+"""Programs started by asyncio: main|running|ended guarded|plain. Prints their pids.
+
+"running", "ended": by a loop in a thread that goes on, or that has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+
+from family import say
+
+import orphanguard
+
+where, kind = sys.argv[1:]
+create_exec = orphanguard.create_subprocess_exec if kind == "guarded" else asyncio.create_subprocess_exec
+create_shell = orphanguard.create_subprocess_shell if kind == "guarded" else asyncio.create_subprocess_shell
+processes = []
+
+
+async def start() -> None:
+    processes.append(await create_exec("sleep", "1000"))
+    processes.append(await create_exec("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    processes.append(await create_shell("exec sleep 1000"))
+
+
+async def start_and_stay() -> None:
+    await start()
+    say(children=[process.pid for process in processes])
+    await asyncio.Event().wait()
+
+
+if where == "main":
+    asyncio.run(start_and_stay())
+else:
+    thread = threading.Thread(target=asyncio.run, args=((start_and_stay if where == "running" else start)(),))
+    thread.start()
+    if where == "ended":
+        thread.join()
+        say(children=[process.pid for process in processes])
+    for line in sys.stdin:
+        exec(line, globals())
