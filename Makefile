@@ -57,4 +57,4 @@ bench: $(VENV)/.ready
 	@$(RUN) -m benchmarks --effort $(EFFORT) $(if $(JSON),--json $(JSON))
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info src/orphanguard/*.so src/orphanguard/_bin/orphanguard-run .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist src/*.egg-info src/orphanguard/*.so src/orphanguard/_bin/orphanguard-* .mypy_cache .pytest_cache .ruff_cache

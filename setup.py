@@ -1,4 +1,4 @@
-"""Only what pyproject.toml can't say: the cffi extension, the supervisor program, and the tag of the wheel."""
+"""Only what pyproject.toml can't say: the cffi extension, the two C programs, and the tag of the wheel."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from distutils.command.build_scripts import build_scripts  # isort: skip
 from distutils.errors import LinkError  # isort: skip
 
 HERE = Path(__file__).parent
-PROGRAM = "orphanguard-run"
+RUN, LAUNCH = "orphanguard-run", "orphanguard-launch"  # the supervisor; what changes ids for Popen(user=...)
 
 # The limited API, so one wheel serves CPython 3.10 and later; free-threaded builds have no such API.
 ABI3 = {} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"bdist_wheel": {"py_limited_api": "cp310"}}
@@ -31,7 +31,7 @@ class Program(Extension):
 
 class BuildExt(build_ext):
     def get_ext_filename(self, fullname: str) -> str:
-        if fullname.endswith(PROGRAM):
+        if fullname.endswith((RUN, LAUNCH)):
             return os.path.join(*fullname.split("."))  # no .so
         return super().get_ext_filename(fullname)
 
@@ -68,11 +68,11 @@ class BuildScripts(build_scripts):
 
     def run(self) -> None:
         build = self.get_finalized_command("build_ext")
-        program = next(ext for ext in build.extensions if isinstance(ext, Program))
+        program = next(ext for ext in build.extensions if ext.name.endswith(RUN))
         if not build.inplace:
             self.run_command("build_ext")
         Path(self.build_dir).mkdir(parents=True, exist_ok=True)
-        shutil.copy2(build.get_ext_fullpath(program.name), Path(self.build_dir, PROGRAM))
+        shutil.copy2(build.get_ext_fullpath(program.name), Path(self.build_dir, RUN))
 
     def get_source_files(self) -> list[str]:
         return []
@@ -82,13 +82,14 @@ setup(
     cffi_modules=["csrc/build_shim.py:ffibuilder"],
     ext_modules=[
         Program(
-            f"orphanguard._bin.{PROGRAM}",
+            f"orphanguard._bin.{RUN}",
             [f"csrc/supervisor{part}.c" for part in ("", "_tree", "_contain", "_options")],
             depends=["csrc/supervisor.h"],
             define_macros=[("ORPHANGUARD_VERSION", f'"{version()}"')],
-        )
+        ),
+        Program(f"orphanguard._bin.{LAUNCH}", ["csrc/launcher.c"], depends=["csrc/launcher.h"]),
     ],
-    scripts=[PROGRAM],
+    scripts=[RUN],
     cmdclass={"build_ext": BuildExt, "build_scripts": BuildScripts},
     options=ABI3,
 )

@@ -416,6 +416,12 @@ int og_begin_start(void)
     return 0;
 }
 
+/* Changes with each fork of this thread. */
+int og_last_fork(void)
+{
+    return start.forks;
+}
+
 void og_end_start(void)
 {
     start.busy = 0;

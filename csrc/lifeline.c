@@ -46,6 +46,11 @@
  * seldom moved; below 1024, so that the fd table of a small process stays at
  * the size that it has anyway once it is larger than the built-in 64. */
 #define WRITER_FLOOR 1000
+/* The read ends' first place. The standard library's child, between fork and exec,
+ * has copies of all. If the parent dies just then, the child's write end must go
+ * before its read ends, the last that others have: it does when close_range()
+ * closes them together, and that is what is above the fds which it keeps. */
+#define READER_FLOOR 500
 
 /* Children on one pipe. Once the last writer is gone, the kernel's pipe_release()
  * signals everybody left on the pipe anew for each description that is
@@ -133,13 +138,26 @@ static int raise_above(struct pipe_end *end, int above)
     return 0;
 }
 
+/* For what is to be read: high, so that see READER_FLOOR; where the numbers are
+ * used up, anywhere above stdio. */
+static int high(int fd)
+{
+    if (fd < 0 || fd >= READER_FLOOR)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, READER_FLOOR);
+    if (moved < 0)
+        return og_above_stdio(fd);
+    close(fd);
+    return moved;
+}
+
 static int make_pipe(struct pipe_end *r, struct pipe_end *w, int flags, struct og_error *err)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | flags) < 0)
         return og_fail(err, errno, "pipe2");
     for (int i = 0; i < 2; i++) {
-        fds[i] = og_above_stdio(fds[i]);
+        fds[i] = flags & O_NONBLOCK ? high(fds[i]) : og_above_stdio(fds[i]);
         if (!og_identify(i ? w : r, fds[i])) {
             int code = errno == EBADF ? EMFILE : errno;
             if (fds[i] >= 0)
@@ -252,7 +270,7 @@ static int reopen(struct strand *strand, struct og_error *err)
     /* Other threads open and close fds meanwhile, hence the loop. */
     for (int tries = 0; tries < 16; tries++) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", writer->fd);
-        int fd = og_above_stdio(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+        int fd = high(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
         if (fd < 0)
             return og_fail(err, errno, "open(/proc/self/fd)");
         struct pipe_end end;
@@ -338,14 +356,19 @@ int og_load(int fd, int sig, struct og_error *err)
  * filter which refuses F_SETOWN is met before there is a child. */
 static int take_spare(struct og_error *err)
 {
-    struct strand *strand = og_still_ours(&spare) ? strand_of(&spare) : NULL;
+    struct pipe_end taken = spare;
+    /* Forgotten even if it was closed behind our back: or its number, once it is
+     * a living child's description of the same pipe, would look like it. */
+    spare = OG_NO_PIPE;
+    struct strand *strand = og_still_ours(&taken) ? strand_of(&taken) : NULL;
     if (!strand || !og_still_ours(&strand->writer))
         return -1;
-    if (fcntl(spare.fd, F_SETOWN, 0) < 0)
-        return og_fail(err, errno, "fcntl(F_SETOWN)");
-    int fd = spare.fd;
-    spare = OG_NO_PIPE;
-    return fd;
+    if (fcntl(taken.fd, F_SETOWN, 0) < 0) {
+        int code = errno;
+        close_locked(taken.fd, false);
+        return og_fail(err, code, "fcntl(F_SETOWN)");
+    }
+    return taken.fd;
 }
 
 static int open_new(int sig, bool solo, struct og_error *err)

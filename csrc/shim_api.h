@@ -54,6 +54,7 @@ int og_forked(int pid);
 void og_fork_failed(void);
 int og_started_child(void);
 int og_abandon(void);
+int og_last_fork(void);
 int og_arm(int fd, int pdeathsig);
 int og_arm_inherited(int sig);
 int og_arm_pdeathsig(int sig, int parent);
@@ -83,6 +84,7 @@ struct og_spawn {
     const unsigned *groups;
     long long gid; /* -1: as here */
     long long uid;
+    const char *launcher; /* the program that changes ids; NULL: a copy of this process's memory, and no such program */
     int lifeline; /* from og_lifeline_open(); -1: unguarded */
     int signal;   /* what the lifeline was opened with */
     int pid;      /* out */

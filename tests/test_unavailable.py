@@ -35,13 +35,20 @@ def start(method: str, thread: str, call: str, error: str, when: str) -> list[st
         ("spawn", "prctl", "prctl(PR_SET_PDEATHSIG)"),
         ("spawn", "fcntl", "fcntl(F_SETSIG)"),
         ("spawn", "clone", "clone"),
+        ("Popen()", "prctl", "prctl(PR_SET_PDEATHSIG)"),
+        ("Popen()", "fcntl", "fcntl(F_SETSIG)"),
+        ("Popen()", "setown", "fcntl(F_SETOWN)"),
+        ("Popen()", "clone", "clone"),
+        ("Popen(user=os.geteuid())", "prctl", "prctl(PR_SET_PDEATHSIG)"),
+        ("Popen(preexec_fn=os.getpid)", "prctl", "prctl(PR_SET_PDEATHSIG)"),
+        ("Popen(preexec_fn=os.getpid)", "setown", "fcntl(F_SETOWN)"),
         ("forkserver", "pidfd_open", "pidfd_open"),
         ("forkserver", "fcntl", "fcntl(F_SETSIG)"),
     ],
 )
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_refused(method: str, call: str, named: str, error: str, when: str) -> None:
-    told, left = start(method, "main", call, error, when)
+    told, left = start(method, "main", call, error, when)[-2:]
     assert told.startswith(f"GuardUnavailable {error} [Errno ")
     assert f"{named}: " in told
     assert "seccomp" in told
@@ -51,15 +58,33 @@ def test_refused(method: str, call: str, named: str, error: str, when: str) -> N
     assert left == "nothing left"
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+PROGRAMS = ["Popen()", "Popen(preexec_fn=os.getpid)", "Popen(user=os.geteuid())"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", *PROGRAMS])
 def test_in_another_thread_pdeathsig_is_not_needed(method: str) -> None:
     """It would not be armed there; the lifeline keeps the promise alone."""
     assert start(method, "other", "prctl", "EPERM", "before")[:2] == ["the child ran", "started, exit code 0"]
 
 
-def test_without_close_range() -> None:
+@pytest.mark.parametrize("how", PROGRAMS)
+def test_pdeathsig_is_not_needed_for_another_signal(how: str) -> None:
+    how = how[:-1] + ", death_signal=15)" if how != "Popen()" else "Popen(death_signal=15)"
+    assert start(how, "main", "prctl", "EPERM", "before")[:2] == ["the child ran", "started, exit code 0"]
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_a_program_that_gets_no_pidfd_is_taken_back(guard: bool) -> None:
+    """Only a hook of the user's makes it come after the start."""
+    told, left = start(f"Popen(preexec_fn=os.getpid, guard={guard})", "main", "pidfd_open", "EPERM", "before")[-2:]
+    assert told.startswith("GuardUnavailable EPERM [Errno 1] pidfd_open: ")
+    assert left == "nothing left"
+
+
+@pytest.mark.parametrize("method", ["spawn", *PROGRAMS])
+def test_without_close_range(method: str) -> None:
     """Old seccomp profiles refuse it; then the fds are closed one by one."""
-    assert start("spawn", "main", "close_range", "EPERM", "before")[:2] == ["the child ran", "started, exit code 0"]
+    assert start(method, "main", "close_range", "EPERM", "before")[:2] == ["the child ran", "started, exit code 0"]
 
 
 def test_it_is_an_oserror() -> None:

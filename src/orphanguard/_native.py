@@ -89,6 +89,8 @@ def save_start() -> Callable[[], None]:
     return lambda: lib.og_restore_start(saved)
 
 
+#: Changes with each fork of this thread.
+last_fork: Callable[[], int] = lib.og_last_fork
 # Bound here, and not looked up in `lib` between a fork and its end: one page less for the child to map.
 _arm_next_fork = lib.og_arm_next_fork
 _forked = lib.og_forked
@@ -171,7 +173,18 @@ def claim(page: object) -> bool:
 
 
 # The steps of a spawn that are not the guard's: what they are refused is an ordinary OSError.
-_REQUESTED = ("dup2", "setsid", "setpgid", "setgroups", "setregid", "setreuid", "fcntl(F_SETFD)", "malloc", "mmap")
+_REQUESTED = (
+    "pipe2",
+    "dup2",
+    "setsid",
+    "setpgid",
+    "setgroups",
+    "setregid",
+    "setreuid",
+    "fcntl(F_SETFD)",
+    "malloc",
+    "mmap",
+)
 
 
 def spawn_request() -> Any:
@@ -210,6 +223,11 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     if cwd is not None:
         directory = ffi.from_buffer(_strings([os.fsencode(cwd)]))
         request.cwd = directory
+    if groups is not None or request.gid >= 0 or request.uid >= 0:
+        from . import _bin
+
+        launcher = ffi.from_buffer(_strings([os.fsencode(_bin.LAUNCH)]))
+        request.launcher = launcher
     if groups is not None:
         group_array = ffi.new("unsigned[]", groups)
         request.groups, request.group_count = group_array, len(groups)

@@ -198,22 +198,35 @@ class Child:
         ``patience``: seconds for which it may still be about to arm itself.
         """
         self.pid = pid
-        with contextlib.suppress(ProcessLookupError):
+        try:
             self.pidfd = _native.pidfd_open(pid)
+        except ProcessLookupError:
+            pass
+        except OSError:  # then there will be no child; as long as it has not been reaped, the pid is its own
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                os.kill(pid, 9)
+                os.waitpid(pid, 0)
+            raise
         # It may have ended and have been reaped behind our back, and its pid be another's by now. The kernel forgets
         # the owner of a description with the process, not with the number.
-        deadline = time.monotonic() + patience
-        while self.pidfd >= 0 and self.lifeline >= 0 and _native.lifeline_owner(self.lifeline) != pid:
-            if time.monotonic() < deadline:
-                time.sleep(_RETRY)
-            else:
-                os.close(self.pidfd)
-                self.pidfd = -1
+        if self.pidfd >= 0 and self.lifeline >= 0 and self.owner(patience, pid) != pid:
+            os.close(self.pidfd)
+            self.pidfd = -1
         if self.pidfd >= 0:
             self.identify()
         else:
             self.returncode = self._status_lost()
             self.drop()
+
+    def owner(self, patience: float, expected: int = 0) -> int:
+        """Who is armed on the lifeline, within ``patience`` seconds: ``expected``, or anybody. 0: nobody."""
+        deadline = time.monotonic() + patience
+        while True:
+            owner = _native.lifeline_owner(self.lifeline)
+            if (owner and owner == (expected or owner)) or time.monotonic() >= deadline:
+                return owner
+            time.sleep(_RETRY)
 
     def take_back(self) -> None:
         """Its start has failed: leaves no process, zombie or fd, however far it got."""

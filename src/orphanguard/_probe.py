@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import _native
 from ._bin import RUN
+from ._errors import StatusLostWarning
+from .subprocess import Popen
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,13 @@ def pidfds() -> list[Finding]:
     """A child that is started, waited for and reaped behind our back."""
     try:
         os.close(_native.pidfd_open(os.getpid()))
-        fd = _native.lifeline_open(pdeathsig=False)
-        try:
-            pid, pidfd = _native.spawn(os.fsencode(RUN), [b"orphanguard-run", b"--", b"true"], [], fd)
-        finally:
-            _native.lifeline_close(fd)
+        with warnings.catch_warnings(record=True) as lost:
+            warnings.simplefilter("always", StatusLostWarning)
+            with Popen([RUN, "--version"], stdout=subprocess.DEVNULL) as program:
+                os.waitpid(program.pid, 0)
     except OSError as error:
         return [Finding("pidfd", False, str(error), needed=True)]
-    try:
-        os.waitpid(pid, 0)
-        kept = _native.pidfd_reaped_status(pidfd) is not None
-    except OSError as error:
-        return [Finding("pidfd", False, str(error), needed=True)]
-    finally:
-        os.close(pidfd)
+    kept = not lost
     return [
         Finding("pidfd", True, "children are waited for and signalled by identity", needed=True),
         Finding("status of reaped", kept, "" if kept else "lost if somebody else reaps a child (Linux 6.15 keeps it)"),

@@ -70,7 +70,13 @@ class Popen(_standard.Popen[AnyStr]):
             death_signal = signal_number(death_signal)
         self._death_signal = int(death_signal)
         self._guarded = guard
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:
+            if self._child is not None:  # started, but a signal handler has raised: nobody will get this handle
+                self._child.take_back()
+                self.returncode = self._child.returncode
+            raise
 
     @property
     def guard(self) -> Guard | None:
@@ -84,8 +90,9 @@ class Popen(_standard.Popen[AnyStr]):
         if self._guarded:
             # The second layer follows the thread, and a signal that can be handled shall come once.
             self._pdeathsig = self._death_signal == _signal.SIGKILL and _native.is_main_thread()
-            # No rehearsal of prctl: what a spawned child is refused comes back, what a forked one is its hook tells.
-            lifeline = _native.lifeline_open(pdeathsig=False, signal=self._death_signal)
+            # What a spawned child is refused comes back. Out of a forked one no reason does, so it is rehearsed.
+            rehearse = self._pdeathsig and preexec_fn is not None
+            lifeline = _native.lifeline_open(pdeathsig=rehearse, signal=self._death_signal)
         child = Child(lifeline)
         try:
             if preexec_fn is None:
@@ -166,12 +173,17 @@ class Popen(_standard.Popen[AnyStr]):
             preexec_fn()
             self._arm(child.lifeline)  # again: the hook may have changed the ids, which clears PDEATHSIG
 
+        last_fork = _native.last_fork()
         try:
             super()._execute_child(args, executable, hook if self._guarded else preexec_fn, *rest)  # type: ignore[misc]
-        except BaseException:
+        except BaseException as error:
             # A child whose hook or program could not be run has been reaped; one is left after an interruption.
-            if self._child_created and self.returncode is None:
-                child.adopt_forked(self.pid, patience=1)
+            # Its pid is lost if that came at the return of the fork. But it is about to make the lifeline its own.
+            pid = self.pid if self._child_created else 0
+            if self._guarded and not pid and _native.last_fork() != last_fork and not isinstance(error, OSError):
+                pid = child.owner(patience=1)
+            if pid and self.returncode is None:
+                child.adopt_forked(pid, patience=1)
             raise
         child.adopt_forked(self.pid)
 
@@ -275,7 +287,7 @@ def _id(number: int, what: str) -> int:
 
 
 def _groups(numbers: Sequence[int]) -> Sequence[int]:
-    if len(numbers) > os.sysconf("SC_NGROUPS_MAX"):
+    if len(numbers) > 2**16:  # NGROUPS_MAX of linux/limits.h
         raise ValueError("too many extra_groups")
     if not all(0 <= number <= _NO_ID for number in numbers):
         raise ValueError("invalid group id")

@@ -1,6 +1,7 @@
 """Starts a process where seccomp refuses CALL with ERRNO: METHOD main|other CALL ERRNO before|between.
 
-"between": a first start has succeeded before the filter came. Prints what the start raised and what it left.
+METHOD: a start method, or a program's keywords: "Popen(user=65534)". "between": a first start has succeeded before the
+filter came. Prints what the start raised and what it left.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import platform
 import struct
@@ -17,7 +19,7 @@ import time
 from multiprocessing import resource_tracker
 
 import orphanguard
-from orphanguard import _native
+from orphanguard import _native, subprocess
 
 X86_64 = platform.machine() == "x86_64"
 # (number, argument that must match, its value); None: any
@@ -62,6 +64,23 @@ def ran() -> None:
     print("the child ran", flush=True)
 
 
+class Program:
+    """A Popen, in the manner of a Process."""
+
+    def __init__(self, how: str, target: object) -> None:
+        self.keywords = eval(f"dict{how.removeprefix('Popen')}")
+        self.text = "the child ran" if target is ran else ""
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(["echo", self.text], **self.keywords)
+
+    def join(self) -> None:
+        self.exitcode = self.process.wait()
+
+    def close(self) -> None:
+        pass
+
+
 def state() -> tuple[object, ...]:
     """Fds, without the description that is kept for the next child, and children."""
     spare = -1
@@ -76,19 +95,20 @@ def state() -> tuple[object, ...]:
 
 def main() -> None:
     method, thread, call, error, when = sys.argv[1:]
-    context = orphanguard.get_context(method)
+    program = method.startswith("Popen")
+    make = functools.partial(Program, method) if program else orphanguard.get_context(method).Process
 
     def run() -> None:
         resource_tracker.ensure_running()
         _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
         if when == "between":
-            first = context.Process(target=os.getpid)
+            first = make(target=os.getpid)
             first.start()
             first.join()
             first.close()
         _native.lifeline_open(pdeathsig=False)  # the one that is kept: the next child's has to be made
         refuse(call, getattr(errno, error))
-        process = context.Process(target=ran)
+        process = make(target=ran)
         before = state()
         try:
             process.start()

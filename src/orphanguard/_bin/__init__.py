@@ -1,6 +1,9 @@
-"""The supervisor program, ``orphanguard-run``, as built from ``csrc/supervisor*.c``."""
+"""The C programs: ``orphanguard-run`` (``csrc/supervisor*.c``) and ``orphanguard-launch`` (``csrc/launcher.c``)."""
 
 import os
 
-#: Its path: next to this file in a wheel, an sdist and an editable install alike.
-RUN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "orphanguard-run")
+# Next to this file in a wheel, an sdist and an editable install alike.
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+RUN = os.path.join(_HERE, "orphanguard-run")
+LAUNCH = os.path.join(_HERE, "orphanguard-launch")

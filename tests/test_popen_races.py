@@ -1,0 +1,190 @@
+"""The parent is killed at every step of the start of a program: strace holds it, or the child, there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import sys
+import time
+
+import pytest
+from test_races import HOLD, strace
+from witness import ACTORS, DEATH, LIFE, Parent, Token, children_of, parent, wait_for
+
+LARGE = ("--memory=256", "--busy=1")
+
+# What the child is held at, its first such call; and what is asked for, so that it makes one.
+HOLDS = {
+    "before arming": ("fcntl", ""),
+    "before stdio": ("dup2", ", stdout=DEVNULL"),
+    "before its directory": ("chdir", ", cwd='/'"),
+    "before the second layer": ("prctl", ""),
+    "before closing fds": ("close_range", ""),
+    "before the alive check": ("poll", ""),
+    "before exec": ("execve", ""),
+    "close_fds=False, before arming": ("fcntl", ", close_fds=False"),
+    "close_fds=False, before the alive check": ("poll", ", close_fds=False"),
+    "user, before arming": ("fcntl", ", user=65534"),
+    "user, before its ids": ("setreuid", ", user=65534"),
+    "user, before the alive check": ("poll", ", user=65534"),
+    "preexec_fn, before arming": ("fcntl", ", preexec_fn=os.getpid"),
+    "preexec_fn, before the alive check": ("poll", ", preexec_fn=os.getpid"),
+}
+
+
+def injected(*injections: str) -> tuple[str, ...]:
+    calls = ",".join(sorted({call for injection in injections for call in injection.split(":")[0].split(",")}))
+    inject = [word for injection in injections for word in ("-e", f"inject={injection}")]
+    return ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", *inject)
+
+
+def killed_while_held(thread: str, start: str, *injections: str, size: tuple[str, ...] = (), library: str) -> list[int]:
+    """Who is left, once the parent is gone and nothing is held any more."""
+    with parent("programs", thread, library, start, *size, wrapper=injected(*injections)) as tracer:
+        [actor] = wait_for(lambda: children_of(tracer.process.pid, "programs.py", "strace"))
+        actors = tracer.watch([actor])
+        children = tracer.watch(wait_for(lambda: children_of(actor)))
+        actors.kill()
+        assert actors.alive(within=DEATH) == []
+        return children.alive(within=DEATH if library == "guarded" else HOLD / 1e6 + LIFE)
+
+
+@strace
+@pytest.mark.parametrize(("thread", "size"), [("main", ()), ("running", LARGE)], ids=["main", "thread, large, busy"])
+@pytest.mark.parametrize("where", HOLDS)
+def test_killed_while_the_child_is_held(where: str, thread: str, size: tuple[str, ...], needs_root_for) -> None:
+    call, options = HOLDS[where]
+    needs_root_for("user" in options, "only root can start a program as somebody else")
+    if call == "prctl" and thread != "main":
+        pytest.skip("there is only one layer in children of other threads")
+    held = f"{call}:delay_enter={HOLD}:when=1"
+    assert killed_while_held(thread, f"Popen(SLEEP{options})", held, size=size, library="guarded") == []
+
+
+@strace
+@pytest.mark.parametrize("where", ["before stdio", "before its directory", "before exec", "user, before its ids"])
+def test_killed_while_the_child_is_held_unguarded(where: str, needs_root_for) -> None:
+    call, options = HOLDS[where]
+    needs_root_for("user" in options, "only root can start a program as somebody else")
+    held = f"{call}:delay_enter={HOLD}:when=1"
+    assert len(killed_while_held("main", f"Popen(SLEEP{options})", held, library="unguarded")) == 1
+
+
+RETURNS = {
+    "clone3": ("clone3:delay_exit={0}",),
+    "legacy clone": ("clone3:error=ENOSYS", "clone:delay_exit={0}"),
+}
+
+
+@strace
+@pytest.mark.parametrize("library", ["guarded", "unguarded"])
+@pytest.mark.parametrize("call", RETURNS)
+def test_killed_while_clone_returns(call: str, library: str) -> None:
+    """The child runs, and the parent does not know its pid yet."""
+    injections = [injection.format(HOLD) for injection in RETURNS[call]]
+    left = killed_while_held("main", "Popen(SLEEP, stdout=DEVNULL)", *injections, library=library)
+    assert len(left) == (0 if library == "guarded" else 1)
+
+
+@strace
+@pytest.mark.parametrize("where", ["before arming", "before the alive check"])
+def test_held_under_docker(where: str) -> None:
+    call, options = HOLDS[where]
+    injections = ("clone3:error=ENOSYS", f"{call}:delay_enter={HOLD}:when=1")
+    assert killed_while_held("main", f"Popen(SLEEP{options})", *injections, library="guarded") == []
+
+
+# The last start of a parent, which is held while the parent dies: it has copies of all the others' lifelines.
+YOUNGEST = {
+    "ours": "Popen(SLEEP, cwd='/')",
+    "ours, close_fds=False": "Popen(SLEEP, cwd='/', close_fds=False)",
+    "ours, pass_fds": "Popen(SLEEP, cwd='/', pass_fds=[1, os.dup2(1, 499), os.dup2(1, 505), os.dup2(1, 1500)])",
+    "ours, preexec_fn": "Popen(SLEEP, cwd='/', preexec_fn=os.getpid)",
+    "the standard library's": "standard.Popen(SLEEP, cwd='/')",
+    "the standard library's, close_fds=False": "standard.Popen(SLEEP, cwd='/', close_fds=False)",
+    "the standard library's, preexec_fn": "standard.Popen(SLEEP, cwd='/', preexec_fn=os.getpid)",
+}
+ELDER = ("Popen(SLEEP)", "Popen(SLEEP, close_fds=False)", "Popen(SLEEP, preexec_fn=os.getpid)", "Popen(SLEEP)")
+
+
+@strace
+@pytest.mark.parametrize("more", [(), ("close_range:error=EPERM",)], ids=["", "without close_range"])
+@pytest.mark.parametrize("which", YOUNGEST)
+def test_killed_while_a_younger_sibling_is_held(which: str, more: tuple[str, ...]) -> None:
+    """By another thread's start, say. When it lets go, the elder ones must be told, which have no fd of their own."""
+    theirs = "standard" in which
+    if which == "the standard library's" and (more or sys.version_info < (3, 11)):
+        pytest.skip("it closes its fds one by one, lowest first: docs/design.md, What defeats a lifeline")
+    held = injected(f"chdir:delay_enter={HOLD}:when=1", *more)
+    with parent("programs", "ended", "guarded", *ELDER, YOUNGEST[which], wrapper=held) as tracer:
+        [actor] = wait_for(lambda: children_of(tracer.process.pid, "programs.py", "strace"))
+        pids = wait_for(lambda: (found := children_of(actor)) and len(found) == len(ELDER) + 1 and found)
+        actors, children = tracer.watch([actor]), tracer.watch(pids)
+        actors.kill()
+        assert actors.alive(within=DEATH) == []
+        assert len(children.alive(within=HOLD / 1e6 + 2 * LIFE if theirs else DEATH)) == (1 if theirs else 0)
+
+
+WITHOUT_END = """
+import os, sys
+sys.path.insert(0, {actors!r})
+from programs import *
+from programs import subprocess as og
+memory = bytearray({memory} << 20)
+memory[::4096] = b"x" * len(memory[::4096])
+def start():
+    keep = []
+    say(ready=True)
+    while True:
+        keep.append(og.Popen(SLEEP, guard={guard}{options}))
+        if len(keep) > 10:
+            old = keep.pop(0); old.kill(); old.wait()
+if {thread!r} == "main":
+    start()
+threads = [threading.Thread(target=start) for _ in range(3)]
+[thread.start() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize(
+    ("thread", "options", "guard"),
+    [
+        ("main", "", True),
+        ("three", "", True),
+        ("three", ", close_fds=False", True),
+        ("main", ", preexec_fn=os.getpid", True),
+        ("main", "", False),
+    ],
+)
+def test_killed_at_random_times(thread: str, options: str, guard: bool) -> None:
+    dice = random.Random(thread + options)
+    program = WITHOUT_END.format(actors=str(ACTORS), memory=64, thread=thread, options=options, guard=guard)
+    for _ in range(4 if guard else 1):
+        token = Token()
+        with contextlib.closing(Parent("-c", program, env=token.environment)) as starter:
+            try:
+                assert starter.read() == {"ready": True}
+                time.sleep(dice.uniform(0, 0.1) if guard else 0.5)  # no synchronisation: a random moment
+                starter.kill()
+                starter.ended()
+                left = token.survivors(within=DEATH if guard else LIFE)
+                assert not left if guard else left
+            finally:
+                token.clean_up()
+
+
+@strace
+@pytest.mark.parametrize("error", ["EAGAIN", "ENOMEM", "EPERM"])
+def test_the_kernel_refuses_to_clone(error: str) -> None:
+    """A resource that is short is an OSError as it is in the standard library; a refusal is GuardUnavailable."""
+    raised = "GuardUnavailable" if error == "EPERM" else {"EAGAIN": "BlockingIOError", "ENOMEM": "OSError"}[error]
+    statement = (
+        "error = None\n"
+        "try: Popen(SLEEP, stdin=PIPE)\n"
+        "except OSError as caught: error = [type(caught).__name__, caught.errno]\n"
+        "say(children=[], error=error, left=children_of(os.getpid()))"
+    )
+    refused = injected(f"clone,clone3:error={error}")
+    with parent("programs", "main", "guarded", f"exec({statement!r})", wrapper=refused) as running:
+        assert running.read() == {"children": [], "error": [raised, getattr(errno, error)], "left": []}
