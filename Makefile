@@ -1,7 +1,7 @@
 # make demo   what happens to children when their parent is killed, strategy by strategy
 # make test   the test suite
 # make bench  what it costs, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
-# make conformance   CPython's own multiprocessing tests on orphanguard's processes; takes 7 minutes
+# make conformance   CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; takes 10 minutes
 # make stress 10,000 starts and joins that leave nothing; takes some minutes
 # make supervisor-checks   the supervisor with sanitizers and under valgrind
 # make demo and make test set up all they need in .venv (see tools/setup-venv.sh).
@@ -29,11 +29,12 @@ stress: $(VENV)/.ready
 supervisor-checks: # 77: said, and no failure
 	@for kind in asan valgrind; do tools/check-supervisor.sh $$kind || [ $$? = 77 ] || exit 1; done
 
-# METHOD=fork: that one only; ARGS="-k PATTERN", ARGS=--stock: see there.
-METHOD ?= fork spawn forkserver
+# SUITE=fork: that one only; ARGS="-k PATTERN", ARGS=--stock: see there.
+SUITE ?= fork spawn forkserver subprocess asyncio
+script = $(if $(filter subprocess asyncio,$(1)),subprocess,multiprocessing)_suite.py
 conformance: $(VENV)/.ready
-	@status=0; for method in $(METHOD); do \
-	    $(RUN) tests/conformance/multiprocessing_suite.py $$method $(ARGS) || status=1; done; exit $$status
+	@status=0; $(foreach suite,$(SUITE),$(RUN) tests/conformance/$(call script,$(suite)) $(suite) $(ARGS) || status=1;) \
+	    exit $$status
 
 # Strict warnings are errors here, never on a user's machine.
 CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2

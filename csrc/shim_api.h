@@ -90,6 +90,9 @@ struct og_spawn {
     int signal;   /* what the lifeline was opened with */
     int pid;      /* out */
     int pidfd;    /* out; close-on-exec; -1: there is no child */
+    /* Out; what failed. og_failed_call() may be another's by the time that it is
+     * asked: a failed child's SIGCHLD runs the user's handler first. */
+    const char *failed_call;
 };
 
 void og_spawn_defaults(struct og_spawn *spawn);

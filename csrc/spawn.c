@@ -272,6 +272,12 @@ void og_spawn_defaults(struct og_spawn *s)
                            .pidfd = -1};
 }
 
+static int refused(struct og_spawn *s, int code, const char *call)
+{
+    s->failed_call = call;
+    return og_report(&(struct og_error){code, call});
+}
+
 static int count_environ(void)
 {
     int count = 0;
@@ -294,7 +300,7 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     size_t room = (size_t)s->path_count + (size_t)s->arg_count + (size_t)lists.env_count + 3;
     lists.pointers = malloc(room * sizeof *lists.pointers);
     if (!lists.pointers)
-        return og_report(&(struct og_error){ENOMEM, "malloc"});
+        return refused(s, ENOMEM, "malloc");
 
     int code = -1;
     if (launch)
@@ -304,5 +310,5 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
         code = execute_program(&child, new_ids ? 0 : CLONE_VM, s, &lists, &err);
     }
     free(lists.pointers);
-    return code < 0 ? og_report(&err) : 0;
+    return code < 0 ? refused(s, err.code, err.call) : 0;
 }

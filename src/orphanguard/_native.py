@@ -33,8 +33,8 @@ _FAILED: int = lib.OG_FAILED
 _RETRY = 0.001  # seconds
 
 
-def _fail(code: int, error: Callable[[int, str], OSError] = guard_error) -> NoReturn:
-    raise error(-code, ffi.string(lib.og_failed_call()).decode())
+def _fail(code: int, error: Callable[[int, str], OSError] = guard_error, call: Any = None) -> NoReturn:
+    raise error(-code, ffi.string(call or lib.og_failed_call()).decode())
 
 
 if (_code := lib.og_init()) < 0:
@@ -245,10 +245,10 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     code: int = lib.og_spawn(request, _strings(paths), _strings(args), ffi.NULL if env is None else _strings(env))
     if code >= 0:
         return
-    call = ffi.string(lib.og_failed_call()).decode()
+    call = ffi.string(request.failed_call).decode()
     if call in ("execve", "chdir"):
         raise OSError(-code, os.strerror(-code), executable if call == "execve" else cwd)
-    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error)
+    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error, request.failed_call)
 
 
 def _strings(strings: Sequence[bytes]) -> bytes:
@@ -347,7 +347,7 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
     while True:
         if deadline is not None:
             # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
-            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
+            milliseconds = int(min(max(deadline - time.monotonic(), 0) * 1000 + 0.999, 2**31 - 1))
         ready: int = _wait_readable(fd, milliseconds)
         if ready >= 0:
             return ready != 0

@@ -149,7 +149,7 @@ class Child:
                     _native.pidfd_send_signal(self.pidfd, self.identity, signal)
 
     def close(self) -> None:
-        """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
+        """Gives the pidfd back, once nobody polls it any more. For a child that has ended or is another's to reap."""
         if self.inherited:
             return  # the lock may be a thread's that this process does not have
         with self._lock:
@@ -157,9 +157,9 @@ class Child:
             self._close_unused()
 
     def __del__(self) -> None:
-        # The registry holds a child until it has been reaped, so this one has: or the interpreter ends, and
-        # then the lifeline must stay as it is.
-        if self.pidfd >= 0 and not self.inherited:
+        # Not of a child that may run yet: its Popen, in one cycle with this, may just have gone to those that are
+        # polled until they have ended. The lifeline must stay as it is in any case.
+        if self.pidfd >= 0 and self.returncode is not None and not self.inherited:
             pidfd, self.pidfd = self.pidfd, -1
             _native.pidfd_close(pidfd, self.identity)
 
@@ -250,6 +250,15 @@ class Child:
             self.abort()
         else:
             self.drop()
+
+    def disown(self) -> None:
+        """Its user is gone and has had the exit code from somewhere else: gives back all, if the child is reaped."""
+        if self.inherited:
+            return
+        with self._lock:
+            # The kernel forgets the owner of a description with the process.
+            if self.lifeline < 0 or _native.lifeline_owner(self.lifeline) == 0:
+                self.drop()
 
     def drop(self) -> None:
         """Gives back all that was meant for a child of which there is nothing left."""

@@ -53,7 +53,8 @@ class _ServerLifeline:
         self._fd, self._owner = server.lifeline, os.getpid()
         if old >= 0:
             _native.lifeline_close(old)
-        return server.pid  # the standard library waits for the server by it; the pidfd goes with `server`
+        server.close()
+        return server.pid  # the standard library waits for the server by it
 
 
 _server = _ServerLifeline()
