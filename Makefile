@@ -1,8 +1,9 @@
 # make demo   what happens to children when their parent is killed, strategy by strategy
 # make test   the test suite
 # make bench  what it costs, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
-# make conformance   CPython's own multiprocessing tests on orphanguard's processes; takes 7 minutes
+# make conformance   CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; takes 10 minutes
 # make stress 10,000 starts and joins that leave nothing; takes some minutes
+# make supervisor-checks   the supervisor with sanitizers and under valgrind
 # make demo and make test set up all they need in .venv (see tools/setup-venv.sh).
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RUN := $(VENV)/bin/python
 
 SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
 
-.PHONY: demo test conformance lint dist stress bench clean
+.PHONY: demo test conformance lint dist stress bench supervisor-checks clean
 
 $(VENV)/.ready: $(SETUP_FROM)
 	@tools/setup-venv.sh $(VENV) $(PYTHON)
@@ -25,11 +26,15 @@ test: $(VENV)/.ready
 stress: $(VENV)/.ready
 	@$(RUN) tests/stress/rounds.py $(ARGS)
 
-# METHOD=fork: that one only; ARGS="-k PATTERN", ARGS=--stock: see there.
-METHOD ?= fork spawn forkserver
+supervisor-checks: # 77: said, and no failure
+	@for kind in asan valgrind; do tools/check-supervisor.sh $$kind || [ $$? = 77 ] || exit 1; done
+
+# SUITE=fork: that one only; ARGS="-k PATTERN", ARGS=--stock: see there.
+SUITE ?= fork spawn forkserver subprocess asyncio
+script = $(if $(filter subprocess asyncio,$(1)),subprocess,multiprocessing)_suite.py
 conformance: $(VENV)/.ready
-	@status=0; for method in $(METHOD); do \
-	    $(RUN) tests/conformance/multiprocessing_suite.py $$method $(ARGS) || status=1; done; exit $$status
+	@status=0; $(foreach suite,$(SUITE),$(RUN) tests/conformance/$(call script,$(suite)) $(suite) $(ARGS) || status=1;) \
+	    exit $$status
 
 # Strict warnings are errors here, never on a user's machine.
 CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2
@@ -52,4 +57,4 @@ bench: $(VENV)/.ready
 	@$(RUN) -m benchmarks --effort $(EFFORT) $(if $(JSON),--json $(JSON))
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info src/orphanguard/*.so .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist src/*.egg-info src/orphanguard/*.so src/orphanguard/_bin/orphanguard-* .mypy_cache .pytest_cache .ruff_cache

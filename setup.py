@@ -1,10 +1,95 @@
-"""Only what pyproject.toml can't say: the cffi extension and the tag of its wheel."""
+"""Only what pyproject.toml can't say: the cffi extension, the two C programs, and the tag of the wheel."""
 
+import os
+import shutil
 import sysconfig
+from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup  # first: it brings distutils, which Python 3.12 has not
+from setuptools.command.build_ext import build_ext
+
+from distutils.command.build_scripts import build_scripts  # isort: skip
+from distutils.errors import LinkError  # isort: skip
+
+HERE = Path(__file__).parent
+RUN, LAUNCH = "orphanguard-run", "orphanguard-launch"  # the supervisor; what changes ids for Popen(user=...)
 
 # The limited API, so one wheel serves CPython 3.10 and later; free-threaded builds have no such API.
 ABI3 = {} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"bdist_wheel": {"py_limited_api": "cp310"}}
 
-setup(cffi_modules=["csrc/build_shim.py:ffibuilder"], options=ABI3)
+
+def version() -> str:
+    for line in (HERE / "pyproject.toml").read_text().splitlines():
+        if line.startswith("version = "):
+            return line.split('"')[1]
+    raise ValueError("pyproject.toml names no version")
+
+
+class Program(Extension):
+    """An executable in the package, beside its modules."""
+
+
+class BuildExt(build_ext):
+    def get_ext_filename(self, fullname: str) -> str:
+        if fullname.endswith((RUN, LAUNCH)):
+            return os.path.join(*fullname.split("."))  # no .so
+        return super().get_ext_filename(fullname)
+
+    def build_extension(self, ext: Extension) -> None:
+        if not isinstance(ext, Program):
+            super().build_extension(ext)
+            return
+        extra = os.environ.get("ORPHANGUARD_CFLAGS", "").split()
+        sanitizers = [flag for flag in extra if flag.startswith("-fsanitize")]  # they are for dynamic programs
+        objects = self.compiler.compile(
+            ext.sources,
+            output_dir=self.build_temp,
+            macros=ext.define_macros,
+            extra_postargs=["-std=gnu11", "-O2", *extra],
+            depends=ext.depends,
+        )
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+
+        def link(*flags: str) -> None:
+            self.compiler.link_executable(objects, target.name, output_dir=str(target.parent), extra_postargs=flags)
+
+        if sanitizers:
+            link(*sanitizers)
+            return
+        try:  # it starts faster and needs less memory
+            link("-static", "-s")
+        except LinkError:  # not every system has libc.a
+            link("-s")
+
+
+class BuildScripts(build_scripts):
+    """Puts the program on the PATH as it is: no Python starts it. (An editable install has a copy of it as well.)"""
+
+    def run(self) -> None:
+        build = self.get_finalized_command("build_ext")
+        program = next(ext for ext in build.extensions if ext.name.endswith(RUN))
+        if not build.inplace:
+            self.run_command("build_ext")
+        Path(self.build_dir).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(build.get_ext_fullpath(program.name), Path(self.build_dir, RUN))
+
+    def get_source_files(self) -> list[str]:
+        return []
+
+
+setup(
+    cffi_modules=["csrc/build_shim.py:ffibuilder"],
+    ext_modules=[
+        Program(
+            f"orphanguard._bin.{RUN}",
+            [f"csrc/supervisor{part}.c" for part in ("", "_tree", "_contain", "_options")],
+            depends=["csrc/supervisor.h"],
+            define_macros=[("ORPHANGUARD_VERSION", f'"{version()}"')],
+        ),
+        Program(f"orphanguard._bin.{LAUNCH}", ["csrc/launcher.c"], depends=["csrc/launcher.h"]),
+    ],
+    scripts=[RUN],
+    cmdclass={"build_ext": BuildExt, "build_scripts": BuildScripts},
+    options=ABI3,
+)

@@ -116,6 +116,18 @@ def measure(rounds):
     return [
         *rows,
         _measure.compare(
+            f"wait(set) of {MANY:,}, to a poll of that child's pidfd alone: one is killed just before",
+            took["many set False"],
+            took["many poll"],
+            name="poll",
+        ),
+        _measure.compare(
+            f"wait(set) of {FEW}, to a poll of that child's pidfd alone: one is killed just before",
+            took["few set False"],
+            took["few poll"],
+            name="poll",
+        ),
+        _measure.compare(
             f"poll of the killed child's pidfd alone, {of}", took["many poll"], took["few poll"], name=f"with {FEW}"
         ),
         _measure.compare(

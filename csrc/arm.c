@@ -24,7 +24,11 @@
 #include <unistd.h>
 
 /* Armed for one fork(), and for this thread only. */
-static __thread struct og_start start = {.child = -1};
+#define NO_START ((struct og_start){.lifeline = -1, .gate_read = -1, .gate_write = -1, .child = -1})
+static __thread struct og_start start = {.lifeline = -1, .gate_read = -1, .gate_write = -1, .child = -1};
+
+/* fork() calls of this process, by whatever thread; changes under the lifeline's lock. */
+static int forks;
 
 static struct og_origin next_origin;
 static struct og_origin origin = {.lifeline = -1, .armed = -1};
@@ -124,7 +128,7 @@ static int arm_inherited(int sig, struct og_error *err)
     if (!og_still_ours(&inherited))
         return og_fail(err, ENOENT, "lifeline");
     snprintf(path, sizeof path, "/proc/self/fd/%d", inherited.fd);
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = og_above_stdio(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     struct pipe_end end;
     if (fd < 0)
         return og_fail(err, errno, "open(/proc/self/fd)");
@@ -191,17 +195,6 @@ void og_origin(struct og_origin *result)
     result->lifeline = og_still_ours(&inherited) ? inherited.fd : -1;
 }
 
-/* The next fork() of this thread arms its child on `fd`, and holds it at the
- * gate, a pipe, until og_admit(). */
-void og_arm_next_fork(int fd, int gate_read, int gate_write)
-{
-    start.armed = 1;
-    start.lifeline = fd;
-    start.gate_read = gate_read;
-    start.gate_write = gate_write;
-    start.forks = 0;
-}
-
 /* --- at fork ------------------------------------------------------------
  *
  * pthread_atfork handlers run inside fork(), before any hook of Python's, and
@@ -223,25 +216,8 @@ static void after_fork_in_parent(void)
 {
     start.right = start.armed;
     start.armed = 0;
-    start.forks++;
+    start.forks = ++forks;
     og_lifelines_unlock();
-}
-
-/* The gate. A child forked by Process reads one byte before anything else runs
- * in it, and its parent writes that byte when it has the child's pidfd. So no
- * child runs whose identity rests on luck (with SIGCHLD ignored it could end,
- * and its pid be somebody else's, before pidfd_open), and none that a failed
- * start would have to take back. Its own lifeline ends it here as anywhere. */
-enum { GO = 'g', STOP = 's' };
-
-static bool may_pass(int gate)
-{
-    char order = STOP;
-    ssize_t got;
-    do
-        got = read(gate, &order, 1);
-    while (got < 0 && errno == EINTR);
-    return order == GO;
 }
 
 static void say(const char *text)
@@ -252,18 +228,17 @@ static void say(const char *text)
 
 static void after_fork_in_child(void)
 {
-    int armed = start.armed;
     struct og_error err;
-    start.armed = 0;
+    int armed = start.armed;
+    start.right = armed;
+    start.armed = start.busy = 0;
 
     og_close_if_ours(&inherited);
     inherited = og_lifelines_leave();
     origin = next_origin;
     og_lifelines_unlock();
 
-    if (!armed)
-        return;
-    if (arm(start.lifeline, origin.by_main_thread, &err) < 0) {
+    if (armed && arm(start.lifeline, origin.by_main_thread, &err) < 0) {
         /* Rehearsed in the parent, so only something that changed in between
          * gets here. It must not run unguarded. */
         say("orphanguard: this child could not be tied to its parent and ends: ");
@@ -271,10 +246,6 @@ static void after_fork_in_child(void)
         say(" failed\n");
         _exit(127);
     }
-    /* Or our own copy would keep the end of the file from us, if the parent
-     * gives up. The number stays taken: Python is going to close it. */
-    if (dup3(start.gate_read, start.gate_write, O_CLOEXEC) < 0 || !may_pass(start.gate_read))
-        _exit(127);
 }
 
 int og_init(void)
@@ -289,12 +260,68 @@ int og_init(void)
     return 0;
 }
 
-static void write_gate(int gate, char order)
+/* --- a start by fork -----------------------------------------------------
+ *
+ * The gate. A child forked by Process reads one byte before it gets to its own
+ * code, and its parent writes that byte when it has the child's pidfd. So none
+ * ends by itself before that (its pid could be somebody else's by the time of
+ * pidfd_open, where SIGCHLD is ignored), and none has run that a failed start
+ * takes back. Its own lifeline ends it here as anywhere.
+ *
+ * It is behind the at-fork hooks of Python's, on both sides: one in the parent
+ * may wait for one in the child, or the other way round. */
+enum { GO = 'g', STOP = 's' };
+
+static void close_gate(void)
+{
+    if (start.gate_read >= 0) {
+        close(start.gate_read);
+        close(start.gate_write);
+    }
+    start.gate_read = start.gate_write = -1;
+}
+
+static void give_order(char order)
 {
     ssize_t written;
-    do /* EPIPE: killed while it waited */
-        written = write(gate, &order, 1);
+    do /* our own read end is open still: no SIGPIPE */
+        written = write(start.gate_write, &order, 1);
     while (written < 0 && errno == EINTR);
+    close_gate();
+}
+
+/* The child's side. */
+static void pass_gate(void)
+{
+    char order = STOP;
+    ssize_t got;
+    close(start.gate_write); /* or it would keep the end of the file from us */
+    do
+        got = read(start.gate_read, &order, 1);
+    while (got < 0 && errno == EINTR);
+    close(start.gate_read);
+    if (order != GO)
+        _exit(127);
+}
+
+/* The next fork() of this thread arms its child on `fd`. 1 if that child will
+ * have PDEATHSIG as well, else 0. */
+int og_arm_next_fork(int fd)
+{
+    int gate[2];
+    int code = og_pipe(gate, 0);
+    if (code < 0)
+        return code;
+    start.lifeline = fd;
+    start.gate_read = gate[0];
+    start.gate_write = gate[1];
+    start.armed = 1;
+    return og_is_main_thread();
+}
+
+int og_armed_next_fork(void)
+{
+    return start.lifeline;
 }
 
 /* Who is armed on it, once its child has come so far; 0 if there is none. */
@@ -314,33 +341,90 @@ static void reap(int pid)
         ; /* ECHILD: SIGCHLD is ignored */
 }
 
-/* Opens the gate and returns the child's pidfd. Without one there will be no
- * child; it is reaped by its pid, the only such wait there is. */
-int og_admit(int pid)
+/* The pidfd of the child that fork() gave as `pid`. Is it that one's? A hook of
+ * Python's may have ended it, or a signal, and somebody else have reaped it,
+ * before pidfd_open. Then `pid` is no child of ours any more; unless it has been
+ * given to another one meanwhile. Where there may be another one, or a hook may
+ * have forked ahead of us and got the arming that was meant for this child, its
+ * lifeline must name it as the owner: there the kernel holds no number but a
+ * struct pid, which is named until it is reaped. */
+static int identify(int pid, struct og_error *err)
 {
-    struct og_error err = {EDEADLK, "fork, while an at-fork hook of this program forks as well"};
-    int pidfd = -1;
-    /* A signal handler or an at-fork hook of Python's may have forked as well,
-     * since the request. Then it takes a look at who was armed. */
-    if ((start.forks == 1 && start.right) || owner_soon(start.lifeline) == pid)
-        pidfd = og_pidfd(pid, &err);
-    else
-        kill(pid, SIGKILL); /* it runs unguarded; it is not reaped, so the pid is its own */
-    if (pidfd >= 0) {
-        og_started(pidfd);
-        write_gate(start.gate_write, GO);
-        return pidfd;
+    int pidfd = og_pidfd(pid, err);
+    if (pidfd < 0) {
+        give_order(STOP);
+        if (err->code != ESRCH)
+            reap(pid);
+        return -1;
     }
-    write_gate(start.gate_write, STOP);
-    reap(pid);
-    return og_report(&err);
+    for (;;) {
+        siginfo_t info = {.si_pid = 0};
+        if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD) < 0) {
+            /* Nothing of its own has run, and there is nothing that a handle could wait for. */
+            og_fail(err, errno, "fork (the child ended before its own code)");
+            give_order(STOP);
+            break;
+        }
+        if (start.right && __atomic_load_n(&forks, __ATOMIC_SEQ_CST) == start.forks)
+            return pidfd;
+        int owner = og_lifeline_owner(start.lifeline);
+        if (owner == pid)
+            return pidfd;
+        if (owner || info.si_pid) {
+            og_fail(err, EDEADLK, "fork, while an at-fork hook of this program forks as well");
+            give_order(STOP);
+            og_kill_and_reap(pidfd);
+            break;
+        }
+        usleep(100); /* it has not come so far */
+    }
+    close(pidfd);
+    return -1;
+}
+
+/* What follows fork(), on both sides. In the child it returns 0, or not at all;
+ * in the parent the pid, with the child admitted to its own code, or an error,
+ * and then there is no child. */
+int og_forked(int pid)
+{
+    struct og_error err;
+    if (pid == 0) {
+        if (!start.right)
+            _exit(127); /* it is not armed: see identify() */
+        pass_gate();
+        start = NO_START;
+        return 0;
+    }
+    int pidfd = identify(pid, &err);
+    if (pidfd < 0)
+        return og_report(&err);
+    og_started(pidfd);
+    give_order(GO);
+    return pid;
 }
 
 /* Python may be interrupted between a call's return and the next line; so the
- * pidfd of a new child is kept here as well, until the next start. */
-void og_begin_start(void)
+ * pidfd of a new child is kept here as well, until the next start. 1 if this
+ * thread is in the middle of a start: a signal handler of Python's has interrupted
+ * it, and is going to start a child itself. */
+int og_begin_start(void)
 {
-    start = (struct og_start){.child = -1};
+    if (start.busy)
+        return 1;
+    start = NO_START;
+    start.busy = 1;
+    return 0;
+}
+
+/* Changes with each fork of this thread. */
+int og_last_fork(void)
+{
+    return start.forks;
+}
+
+void og_end_start(void)
+{
+    start.busy = 0;
 }
 
 /* A signal handler of Python's may start a child in the middle of a start of
@@ -348,6 +432,7 @@ void og_begin_start(void)
 void og_save_start(struct og_start *saved)
 {
     *saved = start;
+    start = NO_START;
 }
 
 void og_restore_start(const struct og_start *saved)
@@ -357,7 +442,7 @@ void og_restore_start(const struct og_start *saved)
 
 void og_fork_failed(void)
 {
-    og_begin_start();
+    close_gate();
 }
 
 void og_started(int pidfd)
@@ -365,24 +450,28 @@ void og_started(int pidfd)
     start.child = pidfd;
 }
 
+int og_started_child(void)
+{
+    return start.child;
+}
+
 /* An exception, of a signal handler say, got between a start and its end: ends
  * the child that this thread has started since og_begin_start() and returns
- * its pidfd, or -1. If og_admit() was not reached, its pid was lost with the
+ * its pidfd, or -1. If og_forked() was not reached, its pid was lost with the
  * return of fork(). But a child arms itself before it waits at the gate, so the
- * lifeline knows it. To be called before the gate is closed. */
+ * lifeline knows it: to be called before that is closed. */
 int og_abandon(void)
 {
-    struct og_start was = start;
-    og_begin_start(); /* the gate's numbers may be another's soon */
-    if (was.child >= 0) {
-        og_kill_and_reap(was.child);
-        return was.child;
+    int pidfd = start.child;
+    start.child = -1;
+    start.armed = 0;
+    if (pidfd >= 0)
+        og_kill_and_reap(pidfd);
+    else if (start.gate_read >= 0) {
+        give_order(STOP);
+        int pid = start.right ? owner_soon(start.lifeline) : 0;
+        if (pid)
+            reap(pid);
     }
-    if (!was.forks || !was.right)
-        return -1;
-    write_gate(was.gate_write, STOP);
-    int pid = owner_soon(was.lifeline);
-    if (pid)
-        reap(pid);
-    return -1;
+    return pidfd;
 }

@@ -7,7 +7,7 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 # setuptools wants paths that are relative to setup.py and use "/".
-SOURCES = ["lifeline.c", "arm.c", "spawn.c", "pidfd.c"]
+SOURCES = ["lifeline.c", "arm.c", "spawn.c", "spawn_child.c", "pidfd.c"]
 
 # ORPHANGUARD_CFLAGS: strict warnings as errors in CI, sanitizers; never on a user's machine.
 EXTRA = os.environ.get("ORPHANGUARD_CFLAGS", "").split()
@@ -19,7 +19,7 @@ ffibuilder.set_source(
     '#include "shim_api.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
-    depends=["csrc/shim.h", "csrc/shim_api.h"],
+    depends=["csrc/shim.h", "csrc/shim_api.h", "csrc/launcher.h"],
     extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", *EXTRA],
     extra_link_args=["-pthread", *[flag for flag in EXTRA if flag.startswith("-fsanitize")]],
 )

@@ -77,6 +77,24 @@ static struct pipe_end reader = {.fd = -1}; /* of strands[0], for forked childre
  * and to load another takes as long as the rest of the arming. */
 static struct pipe_end spare = {.fd = -1};
 
+/* Write ends of data pipes that a forked child must not keep either: somebody waits for their end of file. Entries
+ * whose pipe has been closed go when the next one comes. */
+static struct pipe_end *kept_from_forks;
+static size_t kept_count, kept_room;
+
+/* Where 0, 1 or 2 is closed, the next fd gets that number: then a print() would write to a lifeline, which kills, or
+ * a child's stdin be a pidfd. -1 with errno: no number is free above, and `fd` is closed. */
+int og_above_stdio(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int code = errno;
+    close(fd);
+    errno = code;
+    return moved;
+}
+
 bool og_identify(struct pipe_end *end, int fd)
 {
     struct stat st;
@@ -120,40 +138,69 @@ static int raise_above(struct pipe_end *end, int above)
     return 0;
 }
 
-/* Where the numbers are used up: anywhere but in the place of fds 0 to 2, where a
- * program may put anything, and a child does. */
+/* For what is to be read: high, so that see READER_FLOOR; where the numbers are
+ * used up, anywhere above stdio. */
 static int high(int fd)
 {
     if (fd < 0 || fd >= READER_FLOOR)
         return fd;
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, READER_FLOOR);
-    if (moved < 0 && fd > STDERR_FILENO)
-        return fd;
     if (moved < 0)
-        moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    int code = errno;
+        return og_above_stdio(fd);
     close(fd);
-    errno = code;
     return moved;
 }
 
-static int make_pipe(struct pipe_end *r, struct pipe_end *w, struct og_error *err)
+static int make_pipe(struct pipe_end *r, struct pipe_end *w, int flags, struct og_error *err)
 {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (pipe2(fds, O_CLOEXEC | flags) < 0)
         return og_fail(err, errno, "pipe2");
-    for (int i = 0; i < 2; i++)
-        if ((fds[i] = high(fds[i])) < 0) {
-            int code = errno;
-            close(fds[1 - i]);
-            return og_fail(err, code, "fcntl(F_DUPFD_CLOEXEC)");
+    for (int i = 0; i < 2; i++) {
+        fds[i] = flags & O_NONBLOCK ? high(fds[i]) : og_above_stdio(fds[i]);
+        if (!og_identify(i ? w : r, fds[i])) {
+            int code = errno == EBADF ? EMFILE : errno;
+            if (fds[i] >= 0)
+                close(fds[i]);
+            close(fds[!i]);
+            return og_fail(err, code, "pipe2");
         }
-    if (!og_identify(r, fds[0]) || !og_identify(w, fds[1])) {
-        int code = errno;
-        close(fds[0]);
-        close(fds[1]);
-        return og_fail(err, code, "fstat");
     }
+    return 0;
+}
+
+/* A pipe of blocking ends for Python, which closes them. With `keep_from_forks`, no forked child keeps its write end:
+ * an unguarded one would hide from the reader that this process is gone. */
+int og_pipe(int ends[2], int keep_from_forks)
+{
+    struct pipe_end r, w;
+    struct og_error err;
+    pthread_mutex_lock(&lock);
+    if (keep_from_forks) {
+        size_t left = 0;
+        for (size_t i = 0; i < kept_count; i++)
+            if (og_still_ours(&kept_from_forks[i]))
+                kept_from_forks[left++] = kept_from_forks[i];
+        kept_count = left;
+        if (kept_count == kept_room) {
+            size_t room = kept_room + 8;
+            struct pipe_end *grown = realloc(kept_from_forks, room * sizeof *grown);
+            if (!grown) {
+                pthread_mutex_unlock(&lock);
+                return og_report(&(struct og_error){ENOMEM, "realloc"});
+            }
+            kept_from_forks = grown;
+            kept_room = room;
+        }
+    }
+    int made = make_pipe(&r, &w, 0, &err);
+    if (made == 0 && keep_from_forks)
+        kept_from_forks[kept_count++] = w;
+    pthread_mutex_unlock(&lock);
+    if (made < 0)
+        return og_report(&err);
+    ends[0] = r.fd;
+    ends[1] = w.fd;
     return 0;
 }
 
@@ -171,7 +218,7 @@ static struct strand *make_strand(size_t at, struct pipe_end *r, struct og_error
         strand_room = room;
     }
     struct pipe_end w;
-    if (make_pipe(r, &w, err) < 0)
+    if (make_pipe(r, &w, O_NONBLOCK, err) < 0)
         return NULL;
     (void)raise_above(&w, w.fd > r->fd ? w.fd : r->fd); /* a wish; whoever must have it looks */
     strands[at] = (struct strand){.writer = w};
@@ -372,6 +419,17 @@ void og_lifeline_close(int fd)
     pthread_mutex_unlock(&lock);
 }
 
+/* Closes it and says so in one go, at which no signal handler of Python's can interrupt: else it would be closed never,
+ * or twice, when its number may be another child's. */
+void og_lifeline_give_back(int *fd)
+{
+    pthread_mutex_lock(&lock);
+    if (*fd >= 0)
+        close_locked(*fd, true);
+    *fd = -1;
+    pthread_mutex_unlock(&lock);
+}
+
 /* The pid that is armed on this description; 0 when nobody is yet, and again
  * once that process has been reaped (the kernel holds a struct pid, not a
  * number, so a recycled pid never shows here). */
@@ -396,14 +454,17 @@ void og_lifelines_unlock(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* In a child, which must not keep its siblings alive: closes its copies of the
- * parent's write ends. Changes no memory, since that is the parent's in a child
- * of clone(CLONE_VM). */
+/* In a child, which must not keep its siblings alive nor anybody waiting: closes
+ * its copies of the parent's write ends. Changes no memory, since that is the
+ * parent's in a child of clone(CLONE_VM). */
 void og_lifelines_close_copies(void)
 {
     for (size_t i = 0; i < strand_count; i++)
         if (og_still_ours(&strands[i].writer))
             close(strands[i].writer.fd);
+    for (size_t i = 0; i < kept_count; i++)
+        if (og_still_ours(&kept_from_forks[i]))
+            close(kept_from_forks[i].fd);
 }
 
 /* In a forked child: closes those copies, and returns the read end that is left
@@ -412,7 +473,7 @@ struct pipe_end og_lifelines_leave(void)
 {
     struct pipe_end left = reader;
     og_lifelines_close_copies();
-    strand_count = 0;
+    strand_count = kept_count = 0;
     spare = reader = OG_NO_PIPE;
     return left;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "shim_api.h"
@@ -43,6 +44,7 @@ struct pipe_end {
 
 #define OG_NO_PIPE ((struct pipe_end){.fd = -1})
 
+int og_above_stdio(int fd);
 bool og_identify(struct pipe_end *end, int fd);
 bool og_still_ours(const struct pipe_end *end);
 void og_close_if_ours(struct pipe_end *end);
@@ -57,6 +59,20 @@ void og_lifelines_close_copies(void);
 int og_make_mine(int fd, struct og_error *err);
 int og_set_pdeathsig(int sig, struct og_error *err);
 int og_die_if_hung_up(int fd, int sig, struct og_error *err);
+
+/* A spawn that is under way: what its child is told, and tells. */
+struct og_spawn_child {
+    const struct og_spawn *spawn;
+    char *const *paths, *const *argv, *const *envp;
+    struct og_error *err; /* what failed; the child's memory and its parent's */
+    int report;           /* the launcher's, inherited; -1: it is not the launcher */
+    int main_thread;
+    bool no_handlers; /* clone3() has reset them */
+    uint64_t mask;
+};
+
+int og_spawn_child(void *argument);
+void og_set_signal_mask(const uint64_t *mask, uint64_t *old);
 
 int og_pidfd(int pid, struct og_error *err);
 

@@ -15,7 +15,9 @@ const char *og_failed_call(void);
 
 int og_lifeline_open(int sig, int pdeathsig);
 void og_lifeline_close(int fd);
+void og_lifeline_give_back(int *fd);
 int og_lifeline_owner(int fd);
+int og_pipe(int ends[2], int keep_from_forks);
 
 /* --- arm.c: what a child does to die with it ------------------------------ */
 
@@ -31,24 +33,29 @@ struct og_origin {
 
 /* A start that is under way in a thread. */
 struct og_start {
+    int busy;  /* between og_begin_start() and og_end_start() */
     int armed; /* the next fork() is not an ordinary one */
     int lifeline;
-    int gate_read;
+    int gate_read; /* -1: there is no gate */
     int gate_write;
-    int forks; /* since it was armed */
-    int right; /* the last of them was armed */
+    int forks; /* of this process, with this thread's last one */
+    int right; /* that one was armed */
     int child; /* pidfd of a child that no Python object holds yet; -1: none */
 };
 
 int og_init(void);
 int og_is_main_thread(void);
-void og_begin_start(void);
+int og_begin_start(void);
+void og_end_start(void);
 void og_save_start(struct og_start *start);
 void og_restore_start(const struct og_start *start);
-void og_arm_next_fork(int fd, int gate_read, int gate_write);
-int og_admit(int pid);
+int og_arm_next_fork(int fd);
+int og_armed_next_fork(void);
+int og_forked(int pid);
 void og_fork_failed(void);
+int og_started_child(void);
 int og_abandon(void);
+int og_last_fork(void);
 int og_arm(int fd, int pdeathsig);
 int og_arm_inherited(int sig);
 int og_arm_pdeathsig(int sig, int parent);
@@ -78,10 +85,14 @@ struct og_spawn {
     const unsigned *groups;
     long long gid; /* -1: as here */
     long long uid;
+    const char *launcher; /* the program that changes ids; NULL: a copy of this process's memory, and no such program */
     int lifeline; /* from og_lifeline_open(); -1: unguarded */
     int signal;   /* what the lifeline was opened with */
     int pid;      /* out */
     int pidfd;    /* out; close-on-exec; -1: there is no child */
+    /* Out; what failed. og_failed_call() may be another's by the time that it is
+     * asked: a failed child's SIGCHLD runs the user's handler first. */
+    const char *failed_call;
 };
 
 void og_spawn_defaults(struct og_spawn *spawn);
@@ -93,9 +104,15 @@ enum { OG_RUNNING = 1000 }; /* in place of an exit code */
 enum { OG_FAILED = -1000 }; /* OG_FAILED - errno, since exit codes are negative for signals */
 
 int og_pidfd_open(int pid);
-int og_pidfd_send_signal(int pidfd, int sig);
-int og_pidfd_status(int pidfd);
-int og_pidfd_wait(int pidfd);
-void og_pidfd_reap(int pidfd, int lifeline);
-int og_pidfd_reaped_status(int pidfd);
+/* `identity`: from og_pidfd_identity(), or 0 for a pidfd that has just been made. EBADF: the program has closed it. */
+long long og_pidfd_identity(int pidfd);
+int og_pidfd_check(int pidfd, long long identity);
+int og_pidfd_send_signal(int pidfd, long long identity, int sig);
+int og_pidfd_status(int pidfd, long long identity);
+int og_pidfd_wait(int pidfd, long long identity);
+void og_pidfd_reap(int pidfd, long long identity, int *held);
+int og_pidfd_reaped_status(int pidfd, long long identity);
+void og_pidfd_close(int pidfd, long long identity);
 int og_wait_readable(int fd, int milliseconds);
+int og_epoll_create(void);
+int og_epoll_is_ours(int epoll);

@@ -3,281 +3,36 @@
  * fork() copies the page tables of a parent that may have gigabytes, and runs
  * at-fork handlers; posix_spawn() has no step for arming. So: clone() with
  * CLONE_VM | CLONE_VFORK, as posix_spawn does it, with CLONE_PIDFD for an
- * identity that no recycled pid can steal.
- *
- * Rules for everything that runs in the child, which shares the parent's
- * memory while this thread of the parent is suspended and the others run:
- *  - only async-signal-safe calls; no allocation, no locks, no stdio;
- *  - no signal handler of the parent may run in it: all signals are blocked
- *    across the clone and handlers are reset before the mask is restored;
- *  - what it writes, the parent sees: that is how errors come back, and it
- *    writes nothing else;
- *  - no libc wrapper that changes ids: it would change those of all threads;
- *  - it ends by execve() or _exit(), nothing else.
- *
- * A change of ids in a child that shares the parent's memory would clear the
- * parent's dumpable flag (prctl(2), PR_SET_DUMPABLE), and with the flag set
- * again the child's new user could reach into the parent by ptrace. Such a
- * child gets a copy of the memory, and everything else is the same. */
+ * identity that no recycled pid can steal. This file is the parent's side;
+ * spawn_child.c is what runs in between. */
 
 #include "shim.h"
 
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher.h"
+
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
 #endif
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
 #ifndef P_PIDFD
 #define P_PIDFD 3
-#endif
-/* Where ids once had 16 bits, the plain names are of those. */
-#ifdef SYS_setgroups32
-#define OG_SETGROUPS SYS_setgroups32
-#define OG_SETREGID SYS_setregid32
-#define OG_SETREUID SYS_setreuid32
-#else
-#define OG_SETGROUPS SYS_setgroups
-#define OG_SETREGID SYS_setregid
-#define OG_SETREUID SYS_setreuid
 #endif
 
 /* The child's stack, a part of its parent's: a dozen shallow calls, execve()
  * among them, and no signal handler. CPython's smallest thread has 32 KiB. */
 #define STACK_SIZE (12 * 1024)
-#define KERNEL_SIGSET_SIZE 8 /* what rt_sigprocmask(2) takes, not libc's 128 */
 
-struct child_args {
-    const struct og_spawn *spawn;
-    char *const *paths, *const *argv, *const *envp;
-    struct og_error *err;
-    int main_thread;
-    bool no_handlers; /* clone3() has reset them */
-    uint64_t mask;
-};
-
-/* Raw, since libc's own leaves out the two signals that it uses itself, and
- * setuid() in another thread sends one of them. */
-static void set_mask(const uint64_t *mask, uint64_t *old)
-{
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, old, KERNEL_SIGSET_SIZE);
-}
-
-static void reset_handlers(void)
-{
-    struct sigaction action, deflt = {.sa_handler = SIG_DFL};
-    for (int sig = 1; sig < _NSIG; sig++)
-        if (sigaction(sig, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
-            sigaction(sig, &deflt, NULL);
-}
-
-static void restore_signals(void)
-{
-    struct sigaction deflt = {.sa_handler = SIG_DFL};
-    sigaction(SIGPIPE, &deflt, NULL);
-    sigaction(SIGXFSZ, &deflt, NULL);
-}
-
-struct entry { /* of getdents64(2) */
-    uint64_t ino, offset;
-    unsigned short length;
-    unsigned char type;
-    char name[];
-};
-
-static bool close_listed(int first, int last, bool writers)
-{
-    char buffer[1024] __attribute__((aligned(8)));
-    long got;
-    int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while ((got = syscall(SYS_getdents64, list, buffer, sizeof buffer)) > 0)
-        for (long at = 0; at < got;) {
-            const struct entry *entry = (const void *)(buffer + at);
-            int fd = 0; /* of "." and ".." as well */
-            for (const char *digit = entry->name; *digit >= '0' && *digit <= '9'; digit++)
-                fd = 10 * fd + *digit - '0';
-            if (fd >= first && fd <= last && fd != list &&
-                (!writers || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY))
-                close(fd);
-            at += entry->length;
-        }
-    close(list);
-    return got == 0;
-}
-
-static void close_between(int first, int last)
-{
-    if (first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
-        return;
-    /* Refused by a seccomp filter. Write ends first, see keep_only(). Not down from
-     * the limit, which in a container may be 2^30; only without /proc. */
-    if (close_listed(first, last, true) && close_listed(first, last, false))
-        return;
-    struct rlimit limit;
-    if (last == INT32_MAX)
-        last = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < INT32_MAX ? (int)limit.rlim_max : 1 << 20;
-    for (int fd = last; fd >= first; fd--)
-        close(fd);
-}
-
-static int make_inheritable(int fd, struct og_error *err)
-{
-    int flags = fcntl(fd, F_GETFD);
-    if (flags < 0 || fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC) < 0)
-        return og_fail(err, errno, "fcntl(F_SETFD)");
-    return 0;
-}
-
-/* Closes everything above stderr that is not to be kept: with that, every copy
- * of a lifeline's write end, whoever made it.
- *
- * From the top down. If the parent is gone by now, these may be the last copies
- * of a write end and of an elder sibling's description, which must hear of the
- * former's end. Write ends are above descriptions, and of one close_range() the
- * kernel releases the highest first, as at exit. */
-static void keep_only(const struct og_spawn *s)
-{
-    int last = INT32_MAX;
-    int lifeline = s->lifeline; /* close-on-exec, and looked at before that */
-    for (int i = s->keep_count - 1; i >= 0 || lifeline >= 0;) {
-        int fd = lifeline;
-        if (i >= 0 && s->keep_fds[i] > lifeline)
-            fd = s->keep_fds[i--];
-        else
-            lifeline = -1;
-        if (fd <= STDERR_FILENO)
-            break;
-        if (fd <= last) {
-            close_between(fd + 1, last);
-            last = fd - 1;
-        }
-    }
-    close_between(STDERR_FILENO + 1, last);
-}
-
-static int put(int fd, int place, struct og_error *err)
-{
-    if (fd == -1)
-        return 0;
-    if (fd == place)
-        return make_inheritable(fd, err);
-    return dup2(fd, place) < 0 ? og_fail(err, errno, "dup2") : 0;
-}
-
-static int redirect(const struct og_spawn *s, struct og_error *err)
-{
-    int out = s->stdio[1], errors = s->stdio[2];
-    /* What is about to be replaced is moved out of the way. */
-    if (out == 0 && (out = fcntl(out, F_DUPFD_CLOEXEC, 3)) < 0)
-        return og_fail(err, errno, "fcntl(F_DUPFD_CLOEXEC)");
-    if ((errors == 0 || errors == 1) && (errors = fcntl(errors, F_DUPFD_CLOEXEC, 3)) < 0)
-        return og_fail(err, errno, "fcntl(F_DUPFD_CLOEXEC)");
-    return put(s->stdio[0], 0, err) < 0 || put(out, 1, err) < 0 || put(errors, 2, err) < 0 ? -1 : 0;
-}
-
-static bool changes_ids(const struct og_spawn *s)
-{
-    return s->group_count >= 0 || s->gid >= 0 || s->uid >= 0;
-}
-
-static int set_ids(const struct og_spawn *s, struct og_error *err)
-{
-    if (s->group_count >= 0 && syscall(OG_SETGROUPS, (size_t)s->group_count, s->groups) < 0)
-        return og_fail(err, errno, "setgroups");
-    if (s->gid >= 0 && syscall(OG_SETREGID, (gid_t)s->gid, (gid_t)s->gid) < 0)
-        return og_fail(err, errno, "setregid");
-    if (s->uid >= 0 && syscall(OG_SETREUID, (uid_t)s->uid, (uid_t)s->uid) < 0)
-        return og_fail(err, errno, "setreuid");
-    return 0;
-}
-
-static void execute(const struct child_args *a)
-{
-    int first = 0;
-    for (char *const *path = a->paths; *path; path++) {
-        execve(*path, a->argv, a->envp);
-        if (errno != ENOENT && errno != ENOTDIR && !first)
-            first = errno;
-    }
-    og_fail(a->err, first ? first : errno, "execve");
-}
-
-static int child(void *argument)
-{
-    struct child_args *a = argument;
-    const struct og_spawn *s = a->spawn;
-    struct og_error *err = a->err;
-
-    /* First, so that it dies with its parent wherever it is held up below. */
-    if (s->lifeline >= 0 && og_make_mine(s->lifeline, err) < 0)
-        goto fail;
-    for (int i = 0; i < s->keep_count; i++)
-        if (make_inheritable(s->keep_fds[i], err) < 0)
-            goto fail;
-    if (redirect(s, err) < 0)
-        goto fail;
-    if (s->cwd && chdir(s->cwd) < 0) {
-        og_fail(err, errno, "chdir");
-        goto fail;
-    }
-    if (s->umask >= 0)
-        umask((mode_t)s->umask);
-    if (s->new_session && setsid() < 0) {
-        og_fail(err, errno, "setsid");
-        goto fail;
-    }
-    if (s->process_group >= 0 && setpgid(0, s->process_group) < 0) {
-        og_fail(err, errno, "setpgid");
-        goto fail;
-    }
-    if (set_ids(s, err) < 0)
-        goto fail;
-    /* Cleared by a change of ids, so after it. Not from another thread: it
-     * follows the thread that forked. Of another signal than SIGKILL one is
-     * enough, and the lifeline sends that. */
-    if (s->lifeline >= 0 && a->main_thread && s->signal == SIGKILL && og_set_pdeathsig(SIGKILL, err) < 0)
-        goto fail;
-    /* Before the look at the lifeline: our own copies of its write end would
-     * hide that the parent is gone. */
-    if (s->close_fds)
-        keep_only(s);
-    else
-        og_lifelines_close_copies();
-    if (s->lifeline >= 0 && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
-        goto fail;
-    if (!a->no_handlers)
-        reset_handlers();
-    if (s->restore_signals)
-        restore_signals();
-    set_mask(&a->mask, NULL);
-    execute(a);
-fail:
-    _exit(127);
-}
-
-/* Strings one after the other become an array of pointers to them. */
-static char **point(char **array, int count, const char *strings)
-{
-    for (int i = 0; i < count; i++) {
-        *array++ = (char *)(uintptr_t)strings; /* execve() takes them so */
-        strings += strlen(strings) + 1;
-    }
-    *array = NULL;
-    return array + 1;
-}
+extern char **environ;
 
 /* clone3() resets all handlers at once (CLONE_CLEAR_SIGHAND, Linux 5.5): 64
  * system calls less. libc has no wrapper for it, and after a plain syscall() the
@@ -292,7 +47,7 @@ struct clone3_args {
 #define SYS_clone3 435
 #endif
 
-static long clone3(int flags, char *stack, size_t size, struct child_args *args, int *pidfd)
+static long clone3(int flags, char *stack, size_t size, struct og_spawn_child *args, int *pidfd)
 {
     struct clone3_args c = {.flags = (uint64_t)flags | CLEAR_SIGHAND,
                             .pidfd = (uintptr_t)pidfd,
@@ -309,19 +64,19 @@ static long clone3(int flags, char *stack, size_t size, struct child_args *args,
                      "hlt\n"
                      "1:"
                      : "=a"(result)
-                     : "0"((long)SYS_clone3), "D"(&c), "S"(sizeof c), "b"(args), "d"(child) /* never in rbp */
+                     : "0"((long)SYS_clone3), "D"(&c), "S"(sizeof c), "b"(args), "d"(og_spawn_child) /* never in rbp */
                      : "rcx", "r11", "cc", "memory");
     return result;
 }
 #else
-static long clone3(int flags, char *stack, size_t size, struct child_args *args, int *pidfd)
+static long clone3(int flags, char *stack, size_t size, struct og_spawn_child *args, int *pidfd)
 {
     (void)flags, (void)stack, (void)size, (void)args, (void)pidfd;
     return -ENOSYS;
 }
 #endif
 
-static int clone_child(char *stack, size_t size, int flags, struct child_args *args, int *pidfd)
+static int clone_child(char *stack, size_t size, int flags, struct og_spawn_child *args, int *pidfd)
 {
     static bool unavailable; /* a filter stays */
     if (!__atomic_load_n(&unavailable, __ATOMIC_RELAXED)) {
@@ -336,29 +91,168 @@ static int clone_child(char *stack, size_t size, int flags, struct child_args *a
         __atomic_store_n(&unavailable, true, __ATOMIC_RELAXED);
     }
     args->no_handlers = false;
-    return clone(child, stack + size, flags | SIGCHLD, args, pidfd);
+    return clone(og_spawn_child, stack + size, flags | SIGCHLD, args, pidfd);
 }
 
-static int run_child(struct child_args *args, int *pidfd, struct og_error *err)
+/* In a frame of its own, whose stack is given back. `memory`: CLONE_VM, or 0 for
+ * a copy. */
+static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
 {
     char stack[STACK_SIZE] __attribute__((aligned(16)));
     const uint64_t all = ~(uint64_t)0;
-    const struct og_spawn *s = args->spawn;
     /* The alternative to closing all: see og_lifelines_close_copies(). No write
      * end may be made or moved before the child has its table of fds. */
-    bool locked = !s->close_fds;
-    int flags = (changes_ids(s) ? 0 : CLONE_VM) | CLONE_VFORK | CLONE_PIDFD;
+    bool locked = !child->spawn->close_fds;
 
     if (locked)
         og_lifelines_lock();
-    set_mask(&all, &args->mask);
-    int pid = clone_child(stack, sizeof stack, flags, args, pidfd);
+    og_set_signal_mask(&all, &child->mask);
+    int pid = clone_child(stack, sizeof stack, memory | CLONE_VFORK | CLONE_PIDFD, child, pidfd);
     if (pid < 0)
-        og_fail(err, errno, "clone");
-    set_mask(&args->mask, NULL);
+        og_fail(child->err, errno, "clone");
+    og_set_signal_mask(&child->mask, NULL);
     if (locked)
         og_lifelines_unlock();
     return pid;
+}
+
+static int reap(int pidfd)
+{
+    siginfo_t ignored;
+    while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
+        ;
+    close(pidfd);
+    return -1;
+}
+
+/* Starts it and waits until it has executed something or failed. A child that
+ * has failed has been reaped. */
+static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, struct og_error *err)
+{
+    int pidfd = -1;
+    child->err = err;
+    if (!memory) { /* the child needs a place that both see */
+        child->err = mmap(NULL, sizeof *err, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (child->err == MAP_FAILED)
+            return og_fail(err, errno, "mmap");
+    }
+    int pid = run_child(child, memory, &pidfd);
+    if (!memory) {
+        *err = *child->err;
+        munmap(child->err, sizeof *err);
+    }
+    if (pid < 0)
+        return -1;
+    int high = og_above_stdio(pidfd);
+    if (high < 0) {
+        /* A kernel that ignores CLONE_PIDFD, or no fd left. Our child is
+         * unreaped, so its pid is still its own. */
+        og_fail(err, pidfd < 0 ? ENOSYS : errno, pidfd < 0 ? "clone(CLONE_PIDFD)" : "fcntl(F_DUPFD_CLOEXEC)");
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return -1;
+    }
+    if (err->call)
+        return reap(high);
+    s->pid = pid;
+    s->pidfd = high;
+    return 0;
+}
+
+/* What a program is executed with. */
+struct lists {
+    const char *paths, *args, *env; /* strings one after the other */
+    int env_count;                  /* with environ's, if that is the environment */
+    char **pointers;
+};
+
+/* Appends pointers to strings that come one after the other. */
+static char **point(char **at, int count, const char *strings)
+{
+    for (int i = 0; i < count; i++) {
+        *at++ = (char *)(uintptr_t)strings; /* execve() takes them so */
+        strings += strlen(strings) + 1;
+    }
+    return at;
+}
+
+/* As it is now: other threads run until the exec, and their setenv() moves the
+ * array. */
+static char **point_env(char **at, const struct og_spawn *s, const struct lists *l)
+{
+    if (s->env_count >= 0)
+        return point(at, l->env_count, l->env);
+    for (int i = 0; i < l->env_count && environ[i]; i++)
+        *at++ = environ[i];
+    return at;
+}
+
+static int execute_program(struct og_spawn_child *child, int memory, struct og_spawn *s, struct lists *l,
+                           struct og_error *err)
+{
+    char **at = l->pointers;
+    child->paths = at;
+    at = point(at, s->path_count, l->paths);
+    *at++ = NULL;
+    child->argv = at;
+    at = point(at, s->arg_count, l->args);
+    *at++ = NULL;
+    child->envp = at;
+    *point_env(at, s, l) = NULL;
+    child->report = -1;
+    return start(child, memory, s, err);
+}
+
+/* The launcher changes the ids: see there. `err->call` is "launcher" if that one
+ * can't be executed. */
+static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, struct lists *l, struct og_error *err)
+{
+    static const char *const calls[] = LAUNCH_CALLS;
+    char *nothing[] = {NULL}, *launcher[] = {(char *)(uintptr_t)s->launcher, NULL};
+    size_t size = 128 + (s->group_count > 0 ? (size_t)s->group_count * 12 : 0);
+    char *header = malloc(size);
+    int pipe[2], code = header ? og_pipe(pipe, 1) : -ENOMEM;
+    if (code < 0) {
+        free(header);
+        return og_fail(err, -code, header ? "pipe2" : "malloc");
+    }
+    int pdeathsig = s->lifeline >= 0 && child->main_thread && s->signal == SIGKILL ? SIGKILL : 0;
+    char **at = l->pointers;
+    *at++ = launcher[0];
+    *at++ = header;
+    at = point(at, s->path_count, l->paths);
+    at = point(at, s->arg_count, l->args);
+    char **env = at;
+    at = point_env(at, s, l);
+    *at = NULL;
+    int used = snprintf(header, size, "%d %d %lld %lld %d %d %d %d", pipe[1], pdeathsig, s->gid, s->uid, s->path_count,
+                        s->arg_count, (int)(at - env), s->group_count);
+    for (int i = 0; i < s->group_count; i++)
+        used += snprintf(header + used, size - (size_t)used, " %u", s->groups[i]);
+
+    child->paths = launcher;
+    child->argv = l->pointers;
+    child->envp = nothing;
+    child->report = pipe[1];
+    code = start(child, CLONE_VM, s, err);
+    close(pipe[1]);
+    free(header);
+    struct launch_report report;
+    ssize_t got = 0;
+    if (code == 0)
+        do
+            got = read(pipe[0], &report, sizeof report);
+        while (got < 0 && errno == EINTR);
+    close(pipe[0]);
+    if (code < 0)
+        return strcmp(err->call, "execve") == 0 ? og_fail(err, err->code, "launcher") : -1;
+    if (got == 0)
+        return 0;
+    bool known = got == sizeof report && report.step >= 0 && report.step <= LAUNCH_EXECVE;
+    og_fail(err, known ? report.code : EPROTO, calls[known ? report.step : LAUNCH_ARGUMENTS]);
+    int pidfd = s->pidfd;
+    s->pid = s->pidfd = -1;
+    return reap(pidfd);
 }
 
 /* All as here, and nothing above stderr. Python sets what shall be otherwise. */
@@ -378,67 +272,43 @@ void og_spawn_defaults(struct og_spawn *s)
                            .pidfd = -1};
 }
 
+static int refused(struct og_spawn *s, int code, const char *call)
+{
+    s->failed_call = call;
+    return og_report(&(struct og_error){code, call});
+}
+
+static int count_environ(void)
+{
+    int count = 0;
+    while (environ && environ[count])
+        count++;
+    return count;
+}
+
 /* The child is armed when this returns. A child that failed has been reaped. */
 int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char *env)
 {
-    extern char **environ;
-    struct og_error failure = {0, NULL};
-    struct child_args a = {.spawn = s, .err = &failure, .main_thread = og_is_main_thread()};
-    int pidfd = -1;
+    bool new_ids = s->group_count >= 0 || s->gid >= 0 || s->uid >= 0;
+    bool launch = new_ids && s->launcher;
+    struct og_error err = {0, NULL};
+    struct og_spawn_child child = {.spawn = s, .main_thread = og_is_main_thread()};
+    struct lists lists = {.paths = paths, .args = args, .env = env};
 
     s->pid = s->pidfd = -1;
-    size_t variables = s->env_count > 0 ? (size_t)s->env_count : 0;
-    if (s->env_count < 0)
-        for (char **variable = environ; variable && *variable; variable++)
-            variables++;
-    size_t pointers = (size_t)s->path_count + (size_t)s->arg_count + variables + 3;
-    char **array = malloc(pointers * sizeof *array);
-    if (!array)
-        return og_report(&(struct og_error){ENOMEM, "malloc"});
-    a.paths = array;
-    a.argv = point(array, s->path_count, paths);
-    char **envp = point((char **)a.argv, s->arg_count, args);
-    a.envp = envp;
-    if (s->env_count >= 0) {
-        point(envp, s->env_count, env);
-    } else {
-        /* Now: other threads run until the exec, and their setenv() moves the array. */
-        size_t i = 0;
-        for (; i < variables && environ[i]; i++)
-            envp[i] = environ[i];
-        envp[i] = NULL;
-    }
+    lists.env_count = s->env_count >= 0 ? s->env_count : count_environ();
+    size_t room = (size_t)s->path_count + (size_t)s->arg_count + (size_t)lists.env_count + 3;
+    lists.pointers = malloc(room * sizeof *lists.pointers);
+    if (!lists.pointers)
+        return refused(s, ENOMEM, "malloc");
 
-    if (changes_ids(s)) { /* with memory of its own, the child needs a place that both see */
-        a.err = mmap(NULL, sizeof *a.err, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (a.err == MAP_FAILED) {
-            free(array);
-            return og_report(&(struct og_error){errno, "mmap"});
-        }
+    int code = -1;
+    if (launch)
+        code = execute_launcher(&child, s, &lists, &err);
+    if (!launch || (code < 0 && strcmp(err.call, "launcher") == 0)) {
+        err = (struct og_error){0, NULL};
+        code = execute_program(&child, new_ids ? 0 : CLONE_VM, s, &lists, &err);
     }
-    int pid = run_child(&a, &pidfd, a.err);
-    failure = *a.err;
-    if (a.err != &failure)
-        munmap(a.err, sizeof *a.err);
-    free(array);
-
-    if (pid < 0)
-        return og_report(&failure);
-    if (pidfd < 0) {
-        /* A kernel that ignores CLONE_PIDFD. Our child is unreaped, so its pid
-         * is still its own. */
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-        return og_report(&(struct og_error){ENOSYS, "clone(CLONE_PIDFD)"});
-    }
-    if (failure.call) {
-        siginfo_t ignored;
-        while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
-            ;
-        close(pidfd);
-        return og_report(&failure);
-    }
-    s->pid = pid;
-    s->pidfd = pidfd;
-    return 0;
+    free(lists.pointers);
+    return code < 0 ? refused(s, err.code, err.call) : 0;
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import sys
 import threading
 import time
@@ -43,8 +42,7 @@ def _fds() -> dict[int, str]:
 
 def _settle() -> None:
     """What the process makes once and keeps: not a leak of the test that happens to come first."""
-    if _waiting.registry()._epoll is None:
-        _waiting.registry()._epoll = select.epoll()
+    _waiting.registry()._own_epoll()
     resource_tracker.ensure_running()
 
 

@@ -95,7 +95,7 @@ def test_out_of_fds_at_any_point(method: str, thread: str) -> None:
     assert done
 
 
-@pytest.mark.parametrize("failing", ["lifeline_open", "fork_armed"])
+@pytest.mark.parametrize("failing", ["lifeline_open", "arm_next_fork"])
 def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")

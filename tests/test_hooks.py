@@ -125,6 +125,28 @@ def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
     assert "made in process" in capfd.readouterr().err
 
 
+def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
+    """Forked, but not so far yet: its lifeline is gone with the hook, so it must not run on it, nor unguarded."""
+    hook = orphanguard.PreexecFn()
+    go_read, go_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(go_read, 1)
+        try:
+            hook()
+        except RuntimeError:
+            os._exit(5)
+        os._exit(6)
+    lifeline = hook._lifeline
+    del hook
+    assert not os.path.exists(f"/proc/self/fd/{lifeline}")  # nobody else has opened anything
+    os.write(go_write, b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    assert "already used" in capfd.readouterr().err
+    os.close(go_read)
+    os.close(go_write)
+
+
 def test_a_failed_exec_is_reported_as_ever() -> None:
     for hook in (orphanguard.preexec_fn, orphanguard.PreexecFn()):
         with pytest.raises(FileNotFoundError):
@@ -174,6 +196,41 @@ def test_die_with_parent_after_an_exec(kind: str) -> None:
         assert answer["scope"] == "thread"
         running.kill()
         assert children.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("kind", ["script", "fork"])
+def test_die_with_parent_in_another_thread_of_the_child(kind: str) -> None:
+    """PDEATHSIG belongs to the task that armed it, and is gone with it: alone it would be a false claim there."""
+    with parent("dying", kind, "main", "lambda: in_a_thread(orphanguard.die_with_parent)") as running:
+        answer = running.read()
+        children = running.watch(answer["children"])
+        if kind == "script":
+            assert answer["raised"].startswith("GuardUnavailable: ")
+            assert "main thread" in answer["raised"]
+            assert answer["layers"] == []
+            return
+        assert answer["returned"] == answer["layers"] == ["lifeline"]
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+def test_pdeathsig_of_another_thread_ends_with_it() -> None:
+    """The fact behind it. Nor is it reported: not by its thread, and not for it by the main thread."""
+    with parent("dying", "script", "main", "lambda: in_a_thread(arm_pdeathsig)") as running:
+        answer = running.read()
+        children = running.watch(answer["children"])
+        assert answer["seen"] == {"pdeathsig": 9, "layers": []}
+        assert answer["layers"] == []
+        running.kill()
+        assert len(children.alive(within=LIFE)) == 2
+
+
+def test_another_thread_does_not_report_what_it_cannot_read() -> None:
+    with parent("dying", "script", "main", "lambda: (arm_pdeathsig(), in_a_thread(look))") as running:
+        answer = running.read()
+        running.watch(answer["children"])
+        assert answer["layers"] == ["pdeathsig"]
+        assert answer["seen"] == {"pdeathsig": 0, "layers": []}
 
 
 @pytest.mark.parametrize("kind", ["fork", "spawn", "script"])

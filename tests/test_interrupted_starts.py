@@ -1,4 +1,4 @@
-"""An exception out of a signal handler may get into the middle of a start: it leaves no process, zombie or fd."""
+"""An exception out of a signal handler, in the middle of a start or a join, leaves no process, zombie or fd."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 import pytest
 
 import orphanguard
+from orphanguard import _native
 from orphanguard.multiprocessing import _stdlib
 
 PROGRAM = """
@@ -117,3 +118,31 @@ def test_an_early_exception_is_nobody_elses_end(method: str, monkeypatch: pytest
     sibling.join()
     assert sibling.exitcode == -9
     sibling.close()
+
+
+@pytest.mark.parametrize("then", ["join", "another start"])
+@pytest.mark.parametrize("after", ["pidfd_status", "pidfd_reap", "lifeline_give_back"])
+def test_an_interrupted_join_is_made_good(after: str, then: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The safety net looks for the zombie and the fds."""
+    context = orphanguard.get_context("fork")
+    process = context.Process(target=int)
+    process.start()
+    call = getattr(_native, after)
+
+    def interrupted(*args: object) -> None:
+        call(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_native, after, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            process.join()
+    if then == "join":
+        process.join()
+        assert process.exitcode == 0
+    else:
+        other = context.Process(target=int)
+        other.start()
+        other.join()
+        other.close()
+    process.close()

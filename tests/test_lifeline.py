@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from witness import DEATH, LIFE, METHODS, family
@@ -144,7 +148,9 @@ def test_without_proc() -> None:
     with family("fork", "main", count=3, extra=("--before", before)) as (parent, children):
         writers, readers = lifeline_fds(parent.process.pid)
         assert len(writers) == len(readers) == 3
+        fds = len(os.listdir(f"/proc/{parent.process.pid}/fd"))
         parent.ask("processes[1].kill(); processes[1].join(); say(done=True)")
+        assert len(os.listdir(f"/proc/{parent.process.pid}/fd")) == fds - 2  # its pipe; the pidfd stays until close()
         assert len(children.alive(within=LIFE)) == 2
         parent.kill()
         assert children.alive(within=DEATH) == []
@@ -174,3 +180,77 @@ def test_fds_are_close_on_exec() -> None:
         for end in (*writers, *readers):
             with open(f"/proc/{parent.process.pid}/fdinfo/{end}") as info:
                 assert int(info.read().split()[3], 8) & os.O_CLOEXEC
+
+
+WITHOUT_STDIO = """
+import json, os, signal, sys, time
+from multiprocessing import resource_tracker
+import orphanguard
+
+def report(queue):
+    queue.put([os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2) if os.path.exists(f"/proc/self/fd/{fd}")])
+    signal.pause()
+
+if __name__ == "__main__":
+    out, method = os.dup(1), sys.argv[1]
+    context = orphanguard.get_context(method)
+    queue = context.SimpleQueue()
+    resource_tracker.ensure_running()
+    if method == "forkserver":  # the server's own fds are the standard library's
+        process = context.Process(target=int)
+        process.start()
+        process.join()
+        process.close()
+    os.closerange(0, 3)
+    processes = [context.Process(target=report, args=(queue,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    hook = orphanguard.PreexecFn()
+    in_children = queue.get() + queue.get()
+    in_parent = [fd for fd in (0, 1, 2) if os.path.exists(f"/proc/self/fd/{fd}")]
+    os.write(out, json.dumps([in_parent, in_children, orphanguard.wait(processes, 0.2) == []]).encode())
+    for process in processes:
+        process.kill()
+        process.join()
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_none_of_our_fds_is_stdio(method: str, tmp_path: Path) -> None:
+    """In a parent with 0 to 2 closed a print() would write to a lifeline, and a child's stdin be a pidfd."""
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_STDIO)
+    result = subprocess.run([sys.executable, program, method], stdout=subprocess.PIPE, check=True, timeout=60)
+    in_parent, in_children, alive = json.loads(result.stdout)
+    assert in_parent == []
+    if method != "forkserver":  # its children have the stdio of the server, which was started before
+        assert [target for target in in_children if target != "/dev/null"] == []
+    assert alive
+
+
+def test_a_forked_child_that_arms_itself_without_stdio() -> None:
+    program = """
+import os, signal, orphanguard
+orphanguard.die_with_parent
+os.closerange(0, 3)
+if (pid := os.fork()) == 0:
+    guard = orphanguard.die_with_parent()
+    os._exit(len(guard.layers) if not any(os.path.exists(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)) else 1)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 2
+
+
+def test_forked_generations_do_not_pile_up_fds() -> None:
+    """Each keeps one read end, of its parent's pipe: not those of all its ancestors."""
+    program = """
+import os, orphanguard
+orphanguard.die_with_parent
+counts = []
+for generation in range(4):
+    if (pid := os.fork()):
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    counts.append(len(os.listdir("/proc/self/fd")))
+os._exit(0 if len(set(counts)) == 1 else 1)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from witness import DEATH, LIFE, METHODS, family
+from witness import DEATH, LIFE, METHODS, family, wait_for
 
 DROP = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
 
@@ -140,6 +142,55 @@ def test_the_fork_server_dies_with_its_parent() -> None:
         assert server.alive(within=DEATH) == []
 
 
+UNARMED = """
+import orphanguard._native
+def fork_too(pid):
+    sibling = os.fork() or idle()
+    say(child=pid, sibling=sibling)
+    idle()
+orphanguard._native.pidfd_open = fork_too
+ctx.Process(target=idle).start()
+"""
+
+
+def test_an_unguarded_fork_while_the_fork_servers_child_is_not_armed() -> None:
+    """It waits for its data until all write ends are closed; the unguarded child must not have kept one."""
+    with family("forkserver") as (parent_, _):
+        answer = parent_.ask(f"exec({UNARMED!r})")
+        child, sibling = parent_.watch([answer["child"]]), parent_.watch([answer["sibling"]])
+        assert child.alive(within=LIFE) == [answer["child"]]
+        parent_.kill()
+        assert child.alive(within=DEATH) == []
+        assert sibling.alive(within=LIFE) == [answer["sibling"]]
+
+
+SERVER_GONE = """
+import orphanguard._native, warnings
+from multiprocessing import reduction
+warnings.simplefilter("ignore")
+orphanguard._native.pidfd_reaped_status = lambda *_: None  # a kernel before Linux 6.15
+send, siblings = reduction.sendfds, []
+def fork_too(*args):
+    siblings.append(os.fork() or idle())
+    send(*args)
+reduction.sendfds = fork_too
+process = ctx.Process(target=idle)
+process.start()
+os.kill(server, 9); os.waitpid(server, 0)
+process.kill()
+process.join(15)
+say(exitcode=process.exitcode, siblings=siblings)
+"""
+
+
+def test_an_unguarded_fork_does_not_hide_that_the_fork_server_is_gone() -> None:
+    with family("forkserver") as (parent_, _):
+        answer = parent_.ask(SERVER + f"exec({SERVER_GONE!r})")
+        parent_.watch(answer["siblings"])
+        assert len(answer["siblings"]) == 1
+        assert answer["exitcode"] == 255
+
+
 @pytest.mark.parametrize("thread", ["main", "ended"])
 def test_parent_closes_its_fds_one_by_one(thread: str) -> None:
     """Documented, not wanted: lowest first, so the read ends are gone before the write end is. A child that has
@@ -151,3 +202,22 @@ def test_parent_closes_its_fds_one_by_one(thread: str) -> None:
         assert len(children.alive(within=LIFE)) == 2
         parent_.kill()
         assert len(children.alive(within=LIFE if thread == "ended" else DEATH)) == (2 if thread == "ended" else 0)
+
+
+MAIN_THREAD_ENDS = "threading.Thread(target=idle).start(); libc.pthread_exit(None)"
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+def test_the_main_thread_of_the_parent_ends(thread: str) -> None:
+    """Documented, not wanted: pthread_exit() in the main thread of a process that lives on in others. To PDEATHSIG that
+    is the parent's death; so children of the main thread die early, and those of other threads, without it, don't."""
+    with family("fork", thread) as (parent_, children):
+        parent_.tell(MAIN_THREAD_ENDS)
+        if thread == "main":
+            assert children.alive(within=DEATH) == []
+            assert parent_.process.poll() is None
+            return
+        wait_for(lambda: ") Z " in Path(f"/proc/{parent_.process.pid}/stat").read_text())
+        assert len(children.alive(within=LIFE)) == 2
+        parent_.kill()
+        assert children.alive(within=DEATH) == []

@@ -255,6 +255,34 @@ def test_join_with_a_timeout(running) -> None:
     assert running.exitcode is None
 
 
+def test_a_forked_child_closes_an_inherited_process() -> None:
+    """Its lock may have been held, at the fork, by a thread that the child does not have."""
+    process = orphanguard.get_context("fork").Process(target=int)
+    process.start()
+    process.join()
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with process._popen.child._lock:
+            locked.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not the test runner's
+        signal.alarm(10)
+        process.close()
+        os._exit(5)
+    status = os.waitpid(pid, 0)[1]
+    done.set()
+    thread.join()
+    process.close()
+    assert os.waitstatus_to_exitcode(status) == 5
+
+
 def test_many_threads_join_look_and_kill_at_once(context) -> None:
     """python/cpython#130895 and others: reaping from two threads goes wrong in the standard library."""
     for _ in range(5):

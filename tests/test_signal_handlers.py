@@ -19,7 +19,7 @@ faulthandler.dump_traceback_later(40, exit=True)
 method, told_by_kernel = sys.argv[1], sys.argv[2] == "True"
 context = orphanguard.get_context(method)
 if not told_by_kernel:  # a kernel before Linux 6.15: the status is there once
-    orphanguard._native.pidfd_reaped_status = lambda pidfd: None
+    orphanguard._native.pidfd_reaped_status = lambda *_: None
 live = []
 
 def look(*_):
@@ -77,6 +77,32 @@ signal.setitimer(signal.ITIMER_REAL, 0.1)
 assert orphanguard.wait([outer]) == [outer]
 assert heard == [inner]
 assert orphanguard.wait([inner, outer], 0) in ([inner, outer], [outer, inner])
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+
+
+def test_a_handler_has_interrupted_a_holder_of_the_childs_lock() -> None:
+    """It wants the registry's, which another thread has, who wants that child's: nobody may wait for the other."""
+    program = """
+import faulthandler, os, signal, threading
+import orphanguard
+from orphanguard import _waiting
+faulthandler.dump_traceback_later(30, exit=True)
+process = orphanguard.get_context("fork").Process(target=int)
+process.start()
+os.waitid(os.P_PIDFD, process.sentinel, os.WEXITED | os.WNOWAIT)
+child, registry = process._popen.child, _waiting.registry()
+entered, heard = threading.Event(), []
+for name in ("poll", "poll_unless_busy"):
+    setattr(child, name, lambda call=getattr(child, name): (entered.set(), call())[1])
+with child._lock:  # this thread was about to reap it
+    thread = threading.Thread(target=lambda: heard.extend(orphanguard.wait([process])))
+    thread.start()
+    entered.wait()
+    registry.sweep()  # the handler, in this thread
+    assert registry.wait([process], 0.01) == []
+thread.join()
+assert heard == [process] and process.exitcode == 0
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
 

@@ -1,16 +1,21 @@
-"""Where we lean on private parts of multiprocessing: fails with a clear message when a new Python moves them."""
+"""Where we lean on private parts of multiprocessing and subprocess: fails with a clear message when a new Python
+moves them."""
 
 from __future__ import annotations
 
 import inspect
+import subprocess
 import sys
 from multiprocessing import forkserver, popen_fork, popen_spawn_posix, process, spawn, util
 
 import pytest
 
+from orphanguard import subprocess as ours
 from orphanguard.multiprocessing import _stdlib
 
-HINT = f"CPython {sys.version.split()[0]} has moved a private seam: see src/orphanguard/multiprocessing/_stdlib.py"
+MOVED = f"CPython {sys.version.split()[0]} has moved a private seam: see src/orphanguard/"
+HINT = f"{MOVED}multiprocessing/_stdlib.py"
+POPEN = f"{MOVED}subprocess.py"
 
 
 @pytest.mark.parametrize("function", [seam[0] for seam in _stdlib.seams()], ids=lambda f: f.__qualname__)
@@ -64,3 +69,106 @@ def test_a_moved_seam_is_refused_and_not_ignored() -> None:
     """Never a child that is started past a seam that is no longer there."""
     with pytest.raises(RuntimeError, match="no longer looks up no_such_name"):
         _stdlib.replaced(process.BaseProcess.start, no_such_name=None)
+
+
+# --- subprocess -----------------------------------------------------------------------------------------------
+
+
+def test_the_request_that_popen_makes() -> None:
+    """Its arguments come by position, in the order in which Popen._spawn names them; none is new."""
+    wanted = list(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]
+    known = ["args", "executable", "preexec_fn", *list(inspect.signature(ours.Popen._spawn).parameters)[4:]]
+    assert wanted == known[: len(wanted)], POPEN
+    assert set(known) - set(wanted) <= {"process_group"}, POPEN
+    assert ("process_group" in wanted) == (sys.version_info >= (3, 11)), POPEN
+
+    class Popen(subprocess.Popen):
+        def _execute_child(self, *args, **kwargs):
+            assert kwargs == {}, POPEN
+            assert len(args) == len(wanted), POPEN
+            given = dict(zip(wanted, args, strict=True))
+            assert (given["args"], given["cwd"], given["umask"]) == (["a program"], "/", 0o77), POPEN
+            assert given["start_new_session"] is True, POPEN
+            self.pipes = [fd for name, fd in given.items() if name in ENDS and fd != -1]
+            seen.append(self)
+            raise ZeroDivisionError
+
+    ENDS = {"p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"}  # noqa: N806
+    seen: list[Popen] = []
+    with pytest.raises(ZeroDivisionError):
+        Popen(["a program"], stdin=-1, stdout=-1, stderr=-1, cwd="/", umask=0o77, start_new_session=True)
+    assert len(seen[0].pipes) == 6, POPEN  # and they are closed: conftest.py
+
+
+def test_what_popen_wants_to_find_after_a_start() -> None:
+    source = inspect.getsource(subprocess.Popen._execute_child)
+    assert "self.pid = " in source, POPEN
+    assert source.index("self._child_created = True") < source.rindex("self._close_pipe_fds("), POPEN
+    parameters = list(inspect.signature(subprocess.Popen._close_pipe_fds).parameters)
+    assert parameters == ["self", "p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"], POPEN
+    assert subprocess.Popen._child_created is False, POPEN  # what __del__ finds after a start that has failed
+
+
+#: Methods of Popen that wait for a program or signal it by its pid: ours, and those that only they call.
+BY_PID = {"_internal_poll", "_wait", "send_signal"}, {"_execute_child", "_try_wait", "_wait_pidfd"}
+
+
+def test_who_uses_the_pid() -> None:
+    methods = {name: method for name, method in vars(subprocess.Popen).items() if inspect.isfunction(method)}
+    calls = {"waitpid", "waitid", "wait4", "kill", "killpg", "pidfd_open", "pidfd_send_signal"}
+    found = {name for name, method in methods.items() if calls & set(method.__code__.co_names)}
+    replaced, theirs = BY_PID
+    assert found - replaced <= theirs, f"{found - replaced - theirs}: {POPEN}"
+    assert replaced <= set(vars(ours.Popen)), POPEN
+    for name in theirs - {"_execute_child"}:
+        users = {user for user, method in methods.items() if name in method.__code__.co_names}
+        assert users <= replaced, f"{name} is called by {users}: {POPEN}"
+
+
+@pytest.mark.parametrize(
+    ("method", "seam"),
+    [
+        ("poll", "_internal_poll"),
+        ("__del__", "_internal_poll"),
+        ("wait", "_wait"),
+        ("communicate", "_wait"),
+        ("__exit__", "_wait"),
+        ("kill", "send_signal"),
+        ("terminate", "send_signal"),
+    ],
+)
+def test_what_leads_to_our_methods(method, seam) -> None:
+    assert seam in getattr(subprocess.Popen, method).__code__.co_names, f"{method}: {POPEN}"
+
+
+def test_how_dropped_ones_are_polled() -> None:
+    """By a start, with _deadstate; so does __del__ ask, and adds what still runs."""
+    for function in (subprocess.Popen.__del__, subprocess._cleanup):
+        assert "_internal_poll(_deadstate=" in inspect.getsource(function), POPEN
+    assert "_active.append(self)" in inspect.getsource(subprocess.Popen.__del__), POPEN
+    assert "_cleanup" in subprocess.Popen.__init__.__code__.co_names, POPEN
+    assert isinstance(subprocess._active, list), POPEN
+
+
+@pytest.mark.parametrize(
+    ("helper", "name"),
+    [
+        ("run", "Popen"),
+        ("call", "Popen"),
+        ("check_call", "call"),
+        ("check_output", "run"),
+        ("getstatusoutput", "check_output"),
+        ("getoutput", "getstatusoutput"),
+    ],
+)
+def test_what_the_helpers_look_up(helper, name) -> None:
+    function = getattr(subprocess, helper)
+    assert name in function.__code__.co_names, f"{helper} no longer looks up {name}: {POPEN}"
+    assert function.__closure__ is None, f"{helper} has become a closure: {POPEN}"
+
+
+def test_every_public_name_is_there() -> None:
+    assert set(subprocess.__all__) <= set(ours.__all__), POPEN
+    public = {"Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"}
+    functions = {name for name in subprocess.__all__ if inspect.isroutine(getattr(subprocess, name))}
+    assert functions - public <= {"list2cmdline"}, f"{functions - public} may start programs, unguarded: {POPEN}"

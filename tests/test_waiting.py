@@ -181,3 +181,88 @@ def wait_in_the_child() -> None:
     process.start()
     assert orphanguard.wait([process]) == [process]
     os._exit(5)
+
+
+def test_a_forked_process_that_needs_its_registry_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler, or another thread, makes it while it is being made: the child in there must not be lost."""
+    from orphanguard import _waiting
+
+    made = []
+
+    class Interrupted(_waiting.Registry):
+        def __init__(self) -> None:
+            super().__init__()
+            if not made:
+                made.append(self)
+                made.append(_waiting.registry())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_waiting, "_registry", _waiting._registry)
+        patched.setattr(_waiting._registry, "owner", 0)  # as in a forked process
+        patched.setattr(_waiting, "Registry", Interrupted)
+        first, handlers = _waiting.registry(), made[1]
+    _waiting._lost.clear()
+    assert first is handlers
+
+
+class Interrupted(Exception):
+    pass
+
+
+class InterruptedLock:
+    """An RLock after whose n-th operation a signal handler raises: it runs when the call has returned."""
+
+    def __init__(self, lock, operation: int) -> None:
+        self.lock, self.left = lock, operation
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupted
+
+    def acquire(self) -> None:
+        self.lock.acquire()
+        self._count()
+
+    def release(self) -> None:
+        self.lock.release()
+        self._count()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()  # with enters its block before a handler can run
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+@pytest.mark.parametrize("operation", range(1, 9))
+def test_a_wait_that_is_interrupted_at_its_lock(start, monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
+    """Whoever waits next must not take it for asleep, nor find its lock held."""
+    from orphanguard import _waiting
+
+    registry = _waiting.registry()
+    process, other = start(2)
+    timer = threading.Timer(0.05, process.kill)
+    timer.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "_lock", InterruptedLock(registry._lock, operation))
+        try:
+            orphanguard.wait([process])
+        except Interrupted:
+            pass
+        finally:
+            operations = operation - registry._lock.left
+    assert operations > 0
+    timer.join()
+    heard: list[object] = []
+    threads = [
+        threading.Thread(target=lambda one=one: heard.extend(orphanguard.wait([one], DEATH)), daemon=True)
+        for one in (process, other)
+    ]
+    for thread in threads:
+        thread.start()
+    other.kill()
+    for thread in threads:
+        thread.join(DEATH)
+    assert sorted(heard, key=id) == sorted((process, other), key=id)
+    assert not registry._sleeping

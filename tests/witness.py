@@ -160,19 +160,17 @@ class Token:
         self.value = f"{os.getpid()}-{time.monotonic_ns()}"
         self.environment = {**os.environ, self.NAME: self.value}
 
+    def holds(self, pid: int) -> bool:
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+        return f"{self.NAME}={self.value}".encode() in environment.split(b"\0") and b"resource_tracker" not in command
+
     def holders(self) -> list[int]:
-        found = []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == os.getpid():
-                continue
-            try:
-                environment = Path("/proc", entry, "environ").read_bytes()
-                command = Path("/proc", entry, "cmdline").read_bytes()
-            except OSError:
-                continue
-            if f"{self.NAME}={self.value}".encode() in environment.split(b"\0") and b"resource_tracker" not in command:
-                found.append(int(entry))
-        return found
+        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+        return [pid for pid in pids if pid != os.getpid() and self.holds(pid)]
 
     def survivors(self, within: float) -> list[int]:
         deadline = time.monotonic() + within
@@ -185,7 +183,7 @@ class Token:
             with contextlib.suppress(ProcessLookupError):
                 fd = os.pidfd_open(pid)
                 try:
-                    if pid in self.holders():  # still that process: the pidfd is its own
+                    if self.holds(pid):  # still that process: the pidfd is its own
                         signal.pidfd_send_signal(fd, signal.SIGKILL)
                 finally:
                     os.close(fd)

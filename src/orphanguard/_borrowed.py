@@ -6,53 +6,49 @@ which function says so in its own file, and tests/test_stdlib_drift.py checks it
 
 from __future__ import annotations
 
-from types import FunctionType
+from types import CodeType, FunctionType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    _Dict = dict[str, Any]
-else:
-    _Dict = dict
+# What the interpreter itself looks up in a function's globals: builtins, and for relative imports and warnings.
+_ALWAYS = ("__builtins__", "__name__", "__package__", "__spec__")
 
 
-class _Globals(_Dict):
-    """The globals of a function, some of them replaced; the others are looked up when they are used.
-
-    Not a copy of all: its reference counts would dirty, on both sides of a fork, every page that one of them is on.
-    """
-
-    # What the interpreter looks up without asking __missing__: builtins, relative imports, warnings.
-    _EAGER = ("__builtins__", "__name__", "__package__", "__spec__")
-
-    def __init__(self, original: dict[str, Any], names: dict[str, object]) -> None:
-        super().__init__({name: original[name] for name in self._EAGER if name in original})
-        self.update(names)
-        self._original = original
-
-    def __missing__(self, name: str) -> Any:
-        return self._original[name]
+def _names(code: CodeType) -> set[str]:
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def replaced(function: Any, **names: object) -> Callable[..., Any]:
-    """``function`` with some of the globals that it looks up replaced. The original is not touched."""
-    missing = [name for name in names if name not in function.__code__.co_names]
+    """``function`` with some of the globals that it looks up replaced. The original is not touched.
+
+    The others are looked up when it is called: a forked child of multiprocessing's rebinds some of them.
+    """
+    wanted = _names(function.__code__)
+    missing = [name for name in names if name not in wanted]
     if missing:
         raise RuntimeError(
             f"this Python's {function.__qualname__} no longer looks up {', '.join(missing)}: "
             "orphanguard does not know how to guard its children; please report it"
         )
-    copy = FunctionType(
-        function.__code__,
-        _Globals(function.__globals__, names),
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+    # No copy of all globals: its reference counts would dirty, on both sides of a fork, every page that one of them
+    # is on. And a plain dict: with one that has __missing__, each look-up would be a call.
+    original = function.__globals__
+    live = tuple(wanted.intersection(original).difference(names))
+    used = {name: original[name] for name in _ALWAYS if name in original}
+    used.update(names)
+    copy = FunctionType(function.__code__, used, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
-    return copy
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name in live:
+            used[name] = original[name]
+        return copy(*args, **kwargs)
+
+    return call
 
 
 class Overlay:

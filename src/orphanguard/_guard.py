@@ -59,9 +59,13 @@ def started_child(*, pdeathsig: bool, signal: int = 9) -> Guard:
 
 
 def current_guard() -> Guard | None:
-    """Of this process itself, as the kernel has it; None if nothing is armed."""
+    """Of this process itself, as the kernel has it; None if nothing is armed.
+
+    PDEATHSIG belongs to a thread of this process as well, and each thread can only read its own. The main thread's
+    lasts as long as the process; that of any other ends with it. So only the main thread reports this layer.
+    """
     origin = _native.origin()
-    pdeathsig = _native.pdeathsig()
+    pdeathsig = _native.pdeathsig() if _native.is_main_thread() else 0
     if origin.armed >= 0:
         if origin.held_by_parent:
             return started_child(pdeathsig=pdeathsig == origin.armed_signal, signal=origin.armed_signal)

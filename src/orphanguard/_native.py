@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import namedtuple
+import time
 
 from ._errors import guard_error, os_error
 from ._shim import ffi, lib
@@ -15,18 +15,26 @@ from ._shim import ffi, lib
 TYPE_CHECKING = False  # importing typing would cost every fork the pages that it fills
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Protocol
+
+    class Origin(Protocol):
+        """Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of shim_api.h."""
+
+        parent: int
+        by_main_thread: bool  # 0 or 1
+        lifeline: int
+        armed: int
+        armed_signal: int
+        held_by_parent: bool  # 0 or 1
+
 
 _RUNNING: int = lib.OG_RUNNING
 _FAILED: int = lib.OG_FAILED
+_RETRY = 0.001  # seconds
 
 
-# Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of csrc/shim_api.h.
-Origin = namedtuple("Origin", "parent by_main_thread lifeline armed armed_signal held_by_parent")
-
-
-def _fail(code: int, error: Callable[[int, str], OSError] = guard_error) -> NoReturn:
-    raise error(-code, ffi.string(lib.og_failed_call()).decode())
+def _fail(code: int, error: Callable[[int, str], OSError] = guard_error, call: Any = None) -> NoReturn:
+    raise error(-code, ffi.string(call or lib.og_failed_call()).decode())
 
 
 if (_code := lib.og_init()) < 0:
@@ -47,8 +55,17 @@ def lifeline_open(*, pdeathsig: bool, signal: int = 9) -> int:
     return fd
 
 
-def lifeline_close(fd: int) -> None:
-    lib.og_lifeline_close(fd)
+lifeline_close: Callable[[int], None] = lib.og_lifeline_close
+
+
+def lifeline_held(fd: int) -> Sequence[int]:
+    """One place for ``fd``, which is -1 from `lifeline_give_back` on."""
+    held: Sequence[int] = ffi.new("int *", fd)
+    return held
+
+
+def lifeline_give_back(held: Sequence[int]) -> None:
+    lib.og_lifeline_give_back(held)
 
 
 def lifeline_owner(fd: int) -> int:
@@ -57,17 +74,23 @@ def lifeline_owner(fd: int) -> int:
     return owner
 
 
+def pipe(*, keep_from_forks: bool = False) -> tuple[int, int]:
+    """``os.pipe()`` that never gets the numbers of stdio, and whose write end no forked child keeps if told so."""
+    ends = ffi.new("int[2]")
+    if (code := lib.og_pipe(ends, keep_from_forks)) < 0:
+        _fail(code, os_error)
+    return ends[0], ends[1]
+
+
 def is_main_thread() -> bool:
     """Whether this is the process's main thread in the kernel's sense (gettid() == getpid())."""
     return bool(lib.og_is_main_thread())
 
 
-def begin_start() -> None:
-    """The start of a child begins in this thread; `abandon` is about what comes after.
-
-    Before anything from which `abandon` may have to follow: it would kill the child of the start before.
-    """
-    lib.og_begin_start()
+#: The start of a child begins in this thread; `abandon` is about what comes after. True if one is under way here
+#: already: a signal handler has interrupted it, and needs `save_start`.
+begin_start: Callable[[], bool] = lib.og_begin_start
+end_start: Callable[[], None] = lib.og_end_start
 
 
 def save_start() -> Callable[[], None]:
@@ -77,31 +100,41 @@ def save_start() -> Callable[[], None]:
     return lambda: lib.og_restore_start(saved)
 
 
-def forks() -> int:
-    """How often this thread has tried to fork since `begin_start`."""
-    now = ffi.new("struct og_start *")
-    lib.og_save_start(now)
-    return int(now.forks)
+#: Changes with each fork of this thread.
+last_fork: Callable[[], int] = lib.og_last_fork
+# Bound here, and not looked up in `lib` between a fork and its end: one page less for the child to map.
+_arm_next_fork = lib.og_arm_next_fork
+_forked = lib.og_forked
 
 
-def fork_armed(lifeline: int, gate: tuple[int, int]) -> tuple[int, int]:
-    """``os.fork()`` whose child is armed on ``lifeline`` before any Python runs in it. Returns (pid, pidfd).
+def arm_next_fork(lifeline: int) -> bool:
+    """The next `fork_armed` of this thread arms its child on ``lifeline``; with PDEATHSIG too if True."""
+    pdeathsig: int = _arm_next_fork(lifeline)
+    if pdeathsig < 0:
+        _fail(pdeathsig)
+    return pdeathsig != 0
 
-    The child is held at the pipe ``gate`` until this process has its pidfd. If it raises, there is no child.
+
+def fork_armed() -> int:
+    """``os.fork()`` whose child is armed before any Python runs in it, after `arm_next_fork`.
+
+    The child returns from it when this process has its pidfd. If it raises, there is no child.
     """
-    lib.og_arm_next_fork(lifeline, gate[0], gate[1])
     try:
         pid = os.fork()
     except OSError as error:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             lib.og_fork_failed()  # os.fork() itself has raised it, not a signal handler after it
         raise
-    if pid == 0:
-        return 0, -1
-    pidfd: int = lib.og_admit(pid)
-    if pidfd < 0:
-        _fail(pidfd)
-    return pid, pidfd
+    if (code := _forked(pid)) < 0:
+        _fail(code)
+    return pid
+
+
+#: The description that the child of `fork_armed` is armed on.
+armed_next_fork: Callable[[], int] = lib.og_armed_next_fork
+#: The pidfd of the child that this thread has just started: the caller's to close.
+started_child: Callable[[], int] = lib.og_started_child
 
 
 def abandon() -> int:
@@ -140,16 +173,9 @@ def armed() -> int:
 
 
 def origin() -> Origin:
-    result = ffi.new("struct og_origin *")
+    result: Origin = ffi.new("struct og_origin *")
     lib.og_origin(result)
-    return Origin(
-        result.parent,
-        bool(result.by_main_thread),
-        result.lifeline,
-        result.armed,
-        result.armed_signal,
-        bool(result.held_by_parent),
-    )
+    return result
 
 
 def claim(page: object) -> bool:
@@ -158,7 +184,18 @@ def claim(page: object) -> bool:
 
 
 # The steps of a spawn that are not the guard's: what they are refused is an ordinary OSError.
-_REQUESTED = ("dup2", "setsid", "setpgid", "setgroups", "setregid", "setreuid", "fcntl(F_SETFD)", "malloc", "mmap")
+_REQUESTED = (
+    "pipe2",
+    "dup2",
+    "setsid",
+    "setpgid",
+    "setgroups",
+    "setregid",
+    "setreuid",
+    "fcntl(F_SETFD)",
+    "malloc",
+    "mmap",
+)
 
 
 def spawn_request() -> Any:
@@ -197,16 +234,21 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     if cwd is not None:
         directory = ffi.from_buffer(_strings([os.fsencode(cwd)]))
         request.cwd = directory
+    if groups is not None or request.gid >= 0 or request.uid >= 0:
+        from . import _bin
+
+        launcher = ffi.from_buffer(_strings([os.fsencode(_bin.LAUNCH)]))
+        request.launcher = launcher
     if groups is not None:
         group_array = ffi.new("unsigned[]", groups)
         request.groups, request.group_count = group_array, len(groups)
     code: int = lib.og_spawn(request, _strings(paths), _strings(args), ffi.NULL if env is None else _strings(env))
     if code >= 0:
         return
-    call = ffi.string(lib.og_failed_call()).decode()
+    call = ffi.string(request.failed_call).decode()
     if call in ("execve", "chdir"):
         raise OSError(-code, os.strerror(-code), executable if call == "execve" else cwd)
-    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error)
+    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error, request.failed_call)
 
 
 def _strings(strings: Sequence[bytes]) -> bytes:
@@ -224,41 +266,70 @@ def pidfd_open(pid: int) -> int:
     return fd
 
 
-def pidfd_send_signal(pidfd: int, signal: int) -> None:
-    if (code := lib.og_pidfd_send_signal(pidfd, signal)) < 0:
+# A program may close our fds, and get their numbers again for its own. So a pidfd comes with its identity below: what
+# `pidfd_identity` said when it was made, or 0. OSError (EBADF) if it is not that process's any more.
+
+
+def pidfd_identity(pidfd: int) -> int:
+    identity: int = lib.og_pidfd_identity(pidfd)
+    return identity
+
+
+def pidfd_check(pidfd: int, identity: int) -> None:
+    if (code := lib.og_pidfd_check(pidfd, identity)) < 0:
         _fail(code, os_error)
 
 
-def pidfd_status(pidfd: int) -> int | None:
+def pidfd_close(pidfd: int, identity: int) -> None:
+    """Closes it, unless it is somebody else's by now."""
+    lib.og_pidfd_close(pidfd, identity)
+
+
+def pidfd_send_signal(pidfd: int, identity: int, signal: int) -> None:
+    if (code := lib.og_pidfd_send_signal(pidfd, identity, signal)) < 0:
+        _fail(code, os_error)
+
+
+def pidfd_status(pidfd: int, identity: int) -> int | None:
     """The exit code of a child that has ended, or minus the signal; None while it runs. It stays a zombie.
 
     Raises ChildProcessError if it is not a child of this process, or somebody else has reaped it.
     """
-    code: int = lib.og_pidfd_status(pidfd)
+    code: int = lib.og_pidfd_status(pidfd, identity)
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)
     return None if code == _RUNNING else code
 
 
-def pidfd_wait(pidfd: int) -> int | None:
+def pidfd_wait(pidfd: int, identity: int) -> int | None:
     """As `pidfd_status`, when the child has ended. InterruptedError after a signal: handlers have run by then."""
-    code: int = lib.og_pidfd_wait(pidfd)
+    code: int = lib.og_pidfd_wait(pidfd, identity)
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)
     return None if code == _RUNNING else code
 
 
-def pidfd_reap(pidfd: int, lifeline: int) -> None:
-    """Reaps the child if it has ended; gives its lifeline back, unless that is -1."""
-    lib.og_pidfd_reap(pidfd, lifeline)
+def pidfd_reap(pidfd: int, identity: int, held: Sequence[int]) -> None:
+    """Reaps the child if it has ended, and gives its lifeline back, from `lifeline_held`."""
+    lib.og_pidfd_reap(pidfd, identity, held)
 
 
-def pidfd_reaped_status(pidfd: int) -> int | None:
+_reaped_status = lib.og_pidfd_reaped_status
+
+
+def pidfd_reaped_status(pidfd: int, identity: int, patience: float = 0.0) -> int | None:
     """The exit code of a process that somebody else has reaped, as `pidfd_status`. Linux 6.15 or later.
 
-    None if it has not been reaped yet, or this kernel can't tell.
+    None if it has not been reaped yet, within ``patience`` seconds, or this kernel can't tell.
     """
-    code: int = lib.og_pidfd_reaped_status(pidfd)
+    code: int = _reaped_status(pidfd, identity)
+    if code == _RUNNING and patience:
+        # It is dead, but the kernel is still about to reap it, and keeps the status when it does. A kernel that does
+        # not answers ESRCH from then on.
+        deadline = time.monotonic() + patience
+        while code == _RUNNING and time.monotonic() < deadline:
+            time.sleep(_RETRY)
+            code = _reaped_status(pidfd, identity)
     if code <= _FAILED:
         if _FAILED - code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
             return None
@@ -266,12 +337,31 @@ def pidfd_reaped_status(pidfd: int) -> int | None:
     return None if code == _RUNNING else code
 
 
-def wait_readable(fd: int, milliseconds: int) -> bool:
-    """poll(2) for input or hang-up, up to ``milliseconds`` (-1: for ever); False when they are over.
+_wait_readable = lib.og_wait_readable
 
-    Raises InterruptedError after a signal: Python's handlers have run by then.
-    """
-    ready: int = lib.og_wait_readable(fd, milliseconds)
-    if ready < 0:
-        _fail(ready, os_error)
-    return bool(ready)
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """poll(2) for input or hang-up, up to ``timeout`` seconds (None: for ever); False when they are over."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    milliseconds = -1
+    while True:
+        if deadline is not None:
+            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
+            milliseconds = int(min(max(deadline - time.monotonic(), 0) * 1000 + 0.999, 2**31 - 1))
+        ready: int = _wait_readable(fd, milliseconds)
+        if ready >= 0:
+            return ready != 0
+        if ready != -errno.EINTR:  # else Python's handlers have run by now: PEP 475
+            _fail(ready, os_error)
+
+
+def epoll_create() -> int:
+    """The fd of a new epoll(7) that `epoll_is_ours` knows; one at a time."""
+    fd: int = lib.og_epoll_create()
+    if fd < 0:
+        _fail(fd, os_error)
+    return fd
+
+
+def epoll_is_ours(epoll: int) -> bool:
+    return bool(lib.og_epoll_is_ours(epoll))

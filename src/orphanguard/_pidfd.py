@@ -14,31 +14,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import warnings
+from _thread import RLock  # threading's is a function of Python's around it: more pages for a fork to copy
 
 from . import _native
 from ._errors import StatusLostWarning
+from ._native import wait_readable
 
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
 _RETRY = 0.001  # seconds
-
-
-def wait_readable(fd: int, timeout: float | None) -> bool:
-    """Waits up to ``timeout`` seconds (None: for ever) for ``fd`` to be readable or hung up."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    milliseconds = -1
-    while True:
-        if deadline is not None:
-            # Upwards: no busy loop for the last fraction of a millisecond. poll(2) takes an int.
-            milliseconds = min(int(max(deadline - time.monotonic(), 0) * 1000 + 0.999), 2**31 - 1)
-        try:
-            return _native.wait_readable(fd, milliseconds)
-        except InterruptedError:
-            continue  # PEP 475
+# The kernel does it by itself at once, unless the machine is very busy.
+_REAPED_WITHIN = 1.0  # seconds
 
 
 class Child:
@@ -52,27 +41,40 @@ class Child:
     def __init__(self, lifeline: int) -> None:
         self.pid = 0
         self.pidfd = -1
-        self.lifeline = lifeline
+        self.identity = 0  # of the pidfd, whose number alone proves nothing: see csrc/pidfd.c
+        self._lifeline = _native.lifeline_held(lifeline)
         self.returncode: int | None = None
         self._owner = os.getpid()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
         self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False
+
+    @property
+    def lifeline(self) -> int:
+        return self._lifeline[0]
 
     @property
     def inherited(self) -> bool:
         """Whether this is a copy in a forked child, which has no say over its siblings."""
         return self._owner != os.getpid()
 
+    def identify(self) -> None:
+        """The pidfd has just been made."""
+        self.identity = _native.pidfd_identity(self.pidfd)
+
+    def check(self) -> None:
+        """OSError (EBADF) if this program has closed the pidfd."""
+        _native.pidfd_check(self.pidfd, self.identity)
+
     def poll(self) -> int | None:
         """The exit code (minus the signal) if the child has ended, else None. Does not block."""
-        if self.returncode is None and not self.inherited:
+        if not self._settled() and not self.inherited:
             with self._lock:
-                if self.returncode is None and not self._closed:
+                if not self._settled() and not self._closed:
                     self._users += 1
                     try:
-                        self._ended(self._status())
+                        self._ended(self._status() if self.returncode is None else self.returncode)
                     finally:
                         self._users -= 1
                         self._close_unused()
@@ -81,32 +83,36 @@ class Child:
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits up to ``timeout`` seconds (None: for ever) for the child's end. As `poll` otherwise."""
         if self.returncode is not None or self.inherited:
-            return self.returncode
+            return self.poll()
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._lock:
-            if self._closed:
-                return self.returncode
-            self._users += 1
+        uses = False
         try:
+            with self._lock:
+                if self._closed:
+                    return self.returncode
+                uses = True  # before the count: an exception may come at the end of the with
+                self._users += 1
             if timeout is None and self._wait_for_ever():
                 return self.returncode
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
+                self.check()
                 if not wait_readable(self.pidfd, left):
                     return self.returncode
                 if self.poll() is not None or (left is not None and left <= 0):
                     return self.returncode
                 time.sleep(_RETRY)
         finally:
-            with self._lock:
-                self._users -= 1
-                self._close_unused()
+            if uses:
+                with self._lock:
+                    self._users -= 1
+                    self._close_unused()
 
     def _wait_for_ever(self) -> bool:
         """With one system call less. False: it is not ours to reap, or no longer."""
         while True:
             try:
-                status = _native.pidfd_wait(self.pidfd)
+                status = _native.pidfd_wait(self.pidfd, self.identity)
             except InterruptedError:
                 continue  # PEP 475
             except ChildProcessError:
@@ -119,7 +125,7 @@ class Child:
     # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
 
     def poll_unless_busy(self) -> int | None:
-        if self.returncode is None and self._lock.acquire(blocking=False):
+        if not self._settled() and self._lock.acquire(blocking=False):
             try:
                 return self.poll()
             finally:
@@ -140,29 +146,31 @@ class Child:
         with self._lock:
             if self.returncode is None and not self._closed:
                 with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
-                    _native.pidfd_send_signal(self.pidfd, signal)
+                    _native.pidfd_send_signal(self.pidfd, self.identity, signal)
 
     def close(self) -> None:
-        """Gives the pidfd back, once nobody polls it any more. Only for a child that has ended."""
+        """Gives the pidfd back, once nobody polls it any more. For a child that has ended or is another's to reap."""
+        if self.inherited:
+            return  # the lock may be a thread's that this process does not have
         with self._lock:
             self._closed = True
             self._close_unused()
 
     def __del__(self) -> None:
-        # The registry holds a child until it has been reaped, so this one has: or the interpreter ends, and
-        # then the lifeline must stay as it is.
-        if self.pidfd >= 0 and not self.inherited:
+        # Not of a child that may run yet: its Popen, in one cycle with this, may just have gone to those that are
+        # polled until they have ended. The lifeline must stay as it is in any case.
+        if self.pidfd >= 0 and self.returncode is not None and not self.inherited:
             pidfd, self.pidfd = self.pidfd, -1
-            os.close(pidfd)
+            _native.pidfd_close(pidfd, self.identity)
 
     def _close_unused(self) -> None:
         if self._closed and not (self._users or self.watched) and self.pidfd >= 0:
             pidfd, self.pidfd = self.pidfd, -1
-            os.close(pidfd)
+            _native.pidfd_close(pidfd, self.identity)
 
     def _status(self) -> int | None:
         try:
-            return _native.pidfd_status(self.pidfd)
+            return _native.pidfd_status(self.pidfd, self.identity)
         except ChildProcessError:
             pass
         # Not ours to reap, or reaped: by a signal handler just now, or by somebody else.
@@ -170,7 +178,8 @@ class Child:
 
     def _status_after_reap(self) -> int | None:
         """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
-        status = _native.pidfd_reaped_status(self.pidfd)
+        # With SIGCHLD ignored it is dead for poll() and no child any more, a moment before its status is to be had.
+        status = _native.pidfd_reaped_status(self.pidfd, self.identity, _REAPED_WITHIN)
         return self._status_lost() if status is None else status
 
     def _status_lost(self) -> int:
@@ -183,11 +192,15 @@ class Child:
         return STATUS_LOST
 
     def _ended(self, returncode: int | None) -> None:
-        if returncode is None or self.returncode is not None:
+        if returncode is None:
             return
-        self.returncode = returncode
-        lifeline, self.lifeline = self.lifeline, -1
-        _native.pidfd_reap(self.pidfd, lifeline)
+        if self.returncode is None:
+            self.returncode = returncode
+        _native.pidfd_reap(self.pidfd, self.identity, self._lifeline)
+
+    def _settled(self) -> bool:
+        """Its end has been seen, and nothing is left to be done: `_ended` was not interrupted by an exception."""
+        return self.returncode is not None and self._lifeline[0] < 0
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
@@ -195,7 +208,7 @@ class Child:
         self.wait()
         self.close()
 
-    def identify(self, pid: int, patience: float = 0) -> None:
+    def adopt_forked(self, pid: int, patience: float = 0) -> None:
         """Takes the pidfd of a child that somebody has forked for us, armed on our lifeline.
 
         ``patience``: seconds for which it may still be about to arm itself.
@@ -216,7 +229,9 @@ class Child:
         if self.pidfd >= 0 and self.lifeline >= 0 and self.owner(patience, pid) != pid:
             os.close(self.pidfd)
             self.pidfd = -1
-        if self.pidfd < 0:
+        if self.pidfd >= 0:
+            self.identify()
+        else:
             self.returncode = self._status_lost()
             self.drop()
 
@@ -236,11 +251,18 @@ class Child:
         else:
             self.drop()
 
+    def disown(self) -> None:
+        """Its user is gone and has had the exit code from somewhere else: gives back all, if the child is reaped."""
+        if self.inherited:
+            return
+        with self._lock:
+            # The kernel forgets the owner of a description with the process.
+            if self.lifeline < 0 or _native.lifeline_owner(self.lifeline) == 0:
+                self.drop()
+
     def drop(self) -> None:
         """Gives back all that was meant for a child of which there is nothing left."""
         with self._lock:
-            lifeline, self.lifeline = self.lifeline, -1
-            if lifeline >= 0:
-                _native.lifeline_close(lifeline)
+            _native.lifeline_give_back(self._lifeline)
             self._closed = True
             self._close_unused()

@@ -20,6 +20,8 @@ import time
 import weakref
 from collections.abc import Collection, Set
 
+from . import _native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,13 +58,10 @@ class Registry:
     def add(self, child: Child, handle: Handle) -> None:
         """Starts watching. Raises OSError (EMFILE, ENOSPC, ENOMEM) and watches nothing then."""
         with self._lock:
-            if self._epoll is None:
-                self._epoll = select.epoll()
-            try:
-                self._epoll.register(child.pidfd, select.EPOLLIN)
-            except OSError as error:
-                self._replace_epoll(error)
-                self._epoll.register(child.pidfd, select.EPOLLIN)
+            epoll = self._own_epoll()
+            if child.pidfd in self._live:  # the program has closed that one's
+                self._take(self._live[child.pidfd][0], tell=False)
+            epoll.register(child.pidfd, select.EPOLLIN)
             child.watched = True
             self._live[child.pidfd] = (child, handle)
             self._watched.add(handle)
@@ -71,12 +70,12 @@ class Registry:
         """Somebody has seen the end of ``child``."""
         with self._lock:
             if not self._sleeping:  # else the sleeper is just being told
-                self._take(child.pidfd)
+                self._take(child)
 
     def remove(self, child: Child) -> None:
         """Its start has failed: nobody is told."""
         with self._lock:
-            self._take(child.pidfd, tell=False)
+            self._take(child, tell=False)
 
     def end_child_of(self, handle: Handle) -> None:
         """``handle.start()`` was interrupted when its child was here already."""
@@ -96,31 +95,41 @@ class Registry:
         """Reaps whoever has ended. O(ended)."""
         with self._lock:
             if not self._sleeping:
-                self._collect(0)
+                self._collect()
 
     def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._lock:
-            if not self._sleeping:
-                self._collect(0)
-            # What could make us sleep for ever is only looked at when we are about to.
-            done = self._finished_among(handles) or self._checked(handles)
-            while not done:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    break
-                if self._sleeping:
-                    if self._sleeper == threading.get_ident():
-                        self._lock.release()
-                        try:
-                            return self._wait_apart(handles, left)
-                        finally:
-                            self._lock.acquire()
-                    self._changed.wait(left)
-                else:
-                    self._collect(left)
-                done = self._finished_among(handles)
-            return done
+        checked = False
+        while True:
+            leads = False
+            # A signal handler may raise at every call, so what undoes the sleep comes before it begins.
+            try:
+                with self._lock:
+                    if not self._sleeping:
+                        self._collect()
+                    done = self._finished_among(handles)
+                    if not done and not checked:
+                        # What could make us sleep for ever is only looked at when we are about to.
+                        done, checked = self._checked(handles), True
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if done or (left is not None and left <= 0):
+                        return done
+                    thread = threading.get_ident()
+                    if not self._sleeping:
+                        epoll = self._own_epoll()
+                        self._sleeper = thread
+                        leads = self._sleeping = True
+                    elif self._sleeper != thread:
+                        self._changed.wait(left)
+                        continue
+                if not leads:
+                    return self._wait_apart(handles, left)
+                epoll.poll(left, 1)  # only to be woken: who takes the lock first collects
+            finally:
+                if leads:
+                    self._sleeping = False
+                    with self._lock:
+                        self._changed.notify_all()
 
     @staticmethod
     def _wait_apart(handles: Collection[T], timeout: float | None) -> list[T]:
@@ -131,51 +140,51 @@ class Registry:
         poller.poll(None if timeout is None else timeout * 1000)
         return [handle for handle in handles if handle._started_child().poll() is not None]
 
-    def _collect(self, timeout: float | None) -> None:
-        """Takes out those that have ended; sleeps up to ``timeout`` seconds, without the lock, for the first."""
+    def _collect(self) -> None:
+        """Takes out those that have ended."""
         if self._epoll is None:
             return
-        if timeout == 0:
-            try:
-                events = self._epoll.poll(0)
-            except OSError as error:
-                self._replace_epoll(error)
-                return
-        else:
-            self._sleeping = True
-            self._sleeper = threading.get_ident()
-            self._lock.release()
-            try:
-                events = self._epoll.poll(timeout)
-            finally:
-                self._lock.acquire()
-                self._sleeping = False
-                self._changed.notify_all()
-        for pidfd, _ in events:
+        for pidfd, _ in self._own_epoll().poll(0):
             # None from poll(): traced, dead but not reapable yet. It stays, and epoll tells again.
             # No entry: a signal handler that ran here has taken it.
             entry = self._live.get(pidfd)
-            if entry is not None and entry[0].poll_unless_busy() is not None:
-                self._take(pidfd)
+            try:
+                if entry is not None and entry[0].poll_unless_busy() is not None:
+                    self._take(entry[0])
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+                self._replace_epoll()  # the pidfd has been closed, and a copy in a forked child keeps it in there
 
-    def _replace_epoll(self, error: OSError) -> None:
-        """The program has closed all fds, as a daemon does, and ours with them."""
-        if error.errno not in (errno.EBADF, errno.EINVAL):
-            raise error
-        _lost.append(self._epoll)  # never closed: its number is somebody else's by now
-        self._epoll = select.epoll()
-        for pidfd in self._live:
-            with contextlib.suppress(OSError):
-                self._epoll.register(pidfd, select.EPOLLIN)
+    def _own_epoll(self) -> select.epoll:
+        """Made with the first child, and again when the program has closed all fds, as a daemon does."""
+        if self._epoll is None or not _native.epoll_is_ours(self._epoll.fileno()):
+            return self._replace_epoll()
+        return self._epoll
 
-    def _take(self, pidfd: int, tell: bool = True) -> None:
-        entry = self._live.pop(pidfd, None)
-        if entry is None or self._epoll is None:
+    def _replace_epoll(self) -> select.epoll:
+        if self._epoll is not None:
+            _lost.append(self._epoll)  # never closed: its number is somebody else's by now
+            self._epoll = None
+        epoll = select.epoll.fromfd(_native.epoll_create())
+        for child, _ in list(self._live.values()):
+            try:
+                child.check()
+                epoll.register(child.pidfd, select.EPOLLIN)
+            except OSError:
+                self._take(child, tell=False)  # whoever waits for it hears of it from check()
+        self._epoll = epoll
+        return epoll
+
+    def _take(self, child: Child, tell: bool = True) -> None:
+        pidfd = child.pidfd
+        if pidfd not in self._live or self._live[pidfd][0] is not child:
             return
-        child, handle = entry
+        handle = self._live.pop(pidfd)[1]
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
-        with contextlib.suppress(OSError):  # closed behind our back
-            self._epoll.unregister(pidfd)
+        if self._epoll is not None:
+            with contextlib.suppress(OSError):  # closed behind our back
+                self._epoll.unregister(pidfd)
         child.unwatched()
         self._watched.discard(handle)
         if tell:
@@ -196,8 +205,11 @@ class Registry:
         for handle in handles:
             if not hasattr(handle, "_started_child"):
                 raise TypeError(f"can't wait for {handle!r}: not an orphanguard process")
-            if handle._started_child().returncode is not None:
+            child = handle._started_child()
+            if child.returncode is not None:
                 done.append(handle)
+            elif not child.watched:
+                child.check()
         return done
 
 
@@ -210,9 +222,18 @@ def registry() -> Registry:
     never do, and what the hook touched, each would have to copy."""
     global _registry
     if _registry.owner != os.getpid():
-        _lost.append(_registry)  # its epoll is the parent's too; not closed: by now the number may be another's
-        _registry = Registry()
+        made = Registry()
+        if _registry.owner != made.owner:  # else a signal handler, or another thread, was faster: its child is in there
+            # Its epoll is the parent's too; not closed: by now the number may be another's.
+            old, _registry = _registry, made
+            _lost.append(old)
     return _registry
+
+
+def sweep() -> None:
+    """Reaps whoever has ended. O(ended)."""
+    if _registry._live:
+        registry().sweep()
 
 
 def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:

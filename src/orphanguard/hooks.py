@@ -122,7 +122,8 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     - Elsewhere (after an exec: spawned workers, scripts): by PR_SET_PDEATHSIG alone. That follows the
       *thread* that started this process, and kills too early if that thread ends before the parent does;
       the returned guard then has ``scope="thread"``. Start such children from the parent's main thread,
-      or by `orphanguard.Process` or `PreexecFn`, which need no such care.
+      or by `orphanguard.Process` or `PreexecFn`, which need no such care. To be called in the main thread of
+      this process: in another one PDEATHSIG would end with that thread, and `GuardUnavailable` says so.
     - In a child of ``multiprocessing``'s fork server: not at all, since its parent in the kernel's sense is
       the server: `GuardUnavailable`. Use ``orphanguard.get_context("forkserver")``.
     - In a child that orphanguard started: nothing to do, it stays armed with SIGKILL.
@@ -146,8 +147,14 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
         _end_by(sig)
     if origin.lifeline >= 0:
         _native.arm_inherited(sig)
-        if sig == _signal.SIGKILL and origin.by_main_thread:
+        if sig == _signal.SIGKILL and origin.by_main_thread and _native.is_main_thread():
             _native.arm_pdeathsig(sig, origin.parent)
+    elif not _native.is_main_thread():
+        raise GuardUnavailable(
+            errno.EINVAL,
+            "PR_SET_PDEATHSIG would end with the thread that calls it, and this is not this process's main thread; "
+            "call die_with_parent() in the main thread",
+        )
     else:
         _native.arm_pdeathsig(sig, expected or now)
     guard = current_guard()

@@ -8,8 +8,9 @@ by tests/test_stdlib_drift.py:
 - ``Popen.__init__`` calls ``_execute_child`` with the 21 positional arguments that are named below, and with
   ``process_group`` as the 22nd from 3.11 on; it cleans up the pipes if that raises.
 - ``_execute_child`` sets ``pid`` and ``_child_created``, and ends by ``_close_pipe_fds``.
-- ``poll`` and ``__del__`` call ``_internal_poll``; ``wait`` calls ``_wait``. Both leave the exit code in
-  ``returncode``.
+- ``poll`` calls ``_internal_poll``; so do, with a ``_deadstate``, ``__del__``, and each start for those that were
+  dropped while they ran. ``wait`` calls ``_wait``. Both leave the exit code in ``returncode``, and nothing else but
+  ``send_signal`` uses the pid.
 - ``run``, ``call``, ``check_call``, ``check_output``, ``getoutput`` and ``getstatusoutput`` look up ``Popen``, or
   each other, by their global names.
 """
@@ -134,13 +135,14 @@ class Popen(_standard.Popen[AnyStr]):
         """By the shim's clone(): no page tables are copied, no Python runs in the child."""
         args, executable = _command(args, executable, shell)
         sys.audit("subprocess.Popen", executable, args, cwd, env)
+        environment = None if env is None else _environment(env)
         keep_fds = [int(fd) for fd in pass_fds]
         if any(not 0 <= fd < 2**31 for fd in keep_fds):
             raise ValueError("bad value(s) in fds_to_keep")
         request = _native.spawn_request()
         request.lifeline, request.signal = child.lifeline, self._death_signal
-        request.close_fds = bool(close_fds)
-        request.restore_signals, request.new_session = restore_signals, start_new_session
+        request.close_fds, request.restore_signals = bool(close_fds), bool(restore_signals)
+        request.new_session = bool(start_new_session)
         request.umask, request.process_group = umask, process_group
         request.stdio = (p2cread, c2pwrite, errwrite)
         if gid is not None:
@@ -152,7 +154,7 @@ class Popen(_standard.Popen[AnyStr]):
                 request,
                 _paths(executable, env),
                 list(map(os.fsencode, args)),
-                None if env is None else _environment(env),
+                environment,
                 keep_fds,
                 cwd,
                 None if gids is None else _groups(gids),
@@ -160,6 +162,7 @@ class Popen(_standard.Popen[AnyStr]):
             )
         finally:
             child.pid, child.pidfd = request.pid, request.pidfd
+        child.identify()
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
     def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *rest: Any) -> None:
@@ -170,19 +173,19 @@ class Popen(_standard.Popen[AnyStr]):
             preexec_fn()
             self._arm(child.lifeline)  # again: the hook may have changed the ids, which clears PDEATHSIG
 
-        _native.begin_start()
+        last_fork = _native.last_fork()
         try:
             super()._execute_child(args, executable, hook if self._guarded else preexec_fn, *rest)  # type: ignore[misc]
         except BaseException as error:
             # A child whose hook or program could not be run has been reaped; one is left after an interruption.
             # Its pid is lost if that came at the return of the fork. But it is about to make the lifeline its own.
             pid = self.pid if self._child_created else 0
-            if self._guarded and not pid and _native.forks() and not isinstance(error, OSError):
+            if self._guarded and not pid and _native.last_fork() != last_fork and not isinstance(error, OSError):
                 pid = child.owner(patience=1)
             if pid and self.returncode is None:
-                child.identify(pid, patience=1)
+                child.adopt_forked(pid, patience=1)
             raise
-        child.identify(self.pid)
+        child.adopt_forked(self.pid)
 
     def _arm(self, lifeline: int) -> None:
         try:
@@ -194,10 +197,20 @@ class Popen(_standard.Popen[AnyStr]):
 
     def _internal_poll(self, _deadstate: int | None = None) -> int | None:
         child = self._child
-        if self.returncode is None and child is not None:
-            self.returncode = child.poll()
-            if self.returncode is not None:
+        if child is None:
+            return self.returncode
+        if self.returncode is None:
+            # _deadstate: asked by __del__, or by a start for all those that were dropped while they ran.
+            try:
+                self.returncode = _deadstate if child.inherited else child.poll()
+            except OSError:
+                if _deadstate is None:
+                    raise
+                self.returncode = _deadstate
+            if child.returncode is not None:
                 child.close()
+        elif _deadstate is not None:
+            child.disown()  # asyncio reaps by itself, and sets our returncode
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
@@ -207,7 +220,7 @@ class Popen(_standard.Popen[AnyStr]):
                 raise ChildProcessError(errno.ECHILD, f"process {self.pid} is not a child of this process")
             returncode = child.wait(timeout)
             if returncode is None:
-                raise _standard.TimeoutExpired(self.args, timeout or 0.0)
+                raise _standard.TimeoutExpired(self.args, timeout)  # type: ignore[arg-type]
             self.returncode = returncode
             child.close()
         return self.returncode
@@ -275,22 +288,30 @@ def _id(number: int, what: str) -> int:
 
 def _groups(numbers: Sequence[int]) -> Sequence[int]:
     if len(numbers) > 2**16:  # NGROUPS_MAX of linux/limits.h
-        raise ValueError("too many groups")
+        raise ValueError("too many extra_groups")
     if not all(0 <= number <= _NO_ID for number in numbers):
         raise ValueError("invalid group id")
     return numbers
 
 
-def _borrowed(function: Any, **names: object) -> Any:
-    return functools.wraps(function)(replaced(function, **names))
+def _borrowed(function: Any, name: str) -> Any:
+    """The standard function, with ``name`` looked up in this module: at each call, so that a test's mock is heard."""
+
+    def look_up(*args: Any, **kwargs: Any) -> Any:
+        return globals()[name](*args, **kwargs)
+
+    borrowed = replaced(function, **{name: look_up})
+    functools.update_wrapper(borrowed, function)
+    borrowed.__module__ = __name__  # pickle asks for it
+    return borrowed
 
 
-call = _borrowed(_standard.call, Popen=Popen)
-check_call = _borrowed(_standard.check_call, call=call)
-run = _borrowed(_standard.run, Popen=Popen)
-check_output = _borrowed(_standard.check_output, run=run)
-getstatusoutput = _borrowed(_standard.getstatusoutput, check_output=check_output)
-getoutput = _borrowed(_standard.getoutput, getstatusoutput=getstatusoutput)
+call = _borrowed(_standard.call, "Popen")
+check_call = _borrowed(_standard.check_call, "call")
+run = _borrowed(_standard.run, "Popen")
+check_output = _borrowed(_standard.check_output, "run")
+getstatusoutput = _borrowed(_standard.getstatusoutput, "check_output")
+getoutput = _borrowed(_standard.getoutput, "getstatusoutput")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,15 +8,46 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 from family import idle, say
 
 import orphanguard
+from orphanguard import _native
 
 
 def nothing() -> None:
     pass
+
+
+SEEN: dict[str, object] = {}
+
+
+def look() -> None:
+    SEEN["seen"] = {"pdeathsig": _native.pdeathsig(), "layers": report()["layers"]}
+
+
+def arm_pdeathsig() -> None:
+    _native.arm_pdeathsig(signal.SIGKILL)
+    look()
+
+
+def in_a_thread(function) -> None:
+    """Calls it there, and waits until the kernel's task is gone as well."""
+
+    def run() -> None:
+        try:
+            if (guard := function()) is not None:
+                SEEN["returned"] = list(guard.layers)
+        except OSError as caught:
+            SEEN["raised"] = f"{type(caught).__name__}: {caught}"
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
+        time.sleep(0.001)
 
 
 def report() -> dict[str, object]:
@@ -27,6 +58,7 @@ def report() -> dict[str, object]:
         "pid": os.getpid(),
         "layers": list(guard.layers) if guard else [],
         "scope": guard.scope if guard else None,
+        **SEEN,
     }
 
 
@@ -58,7 +90,7 @@ def main() -> None:
         if kind == "script":
             program = (
                 f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import orphanguard, dying\n"
-                f"if {call!r} != 'nothing': eval({call!r})()\n"
+                f"if {call!r} != 'nothing': eval({call!r}, vars(dying))()\n"
                 "dying.say(**dying.report()); dying.idle()"
             )
             for _ in range(2):

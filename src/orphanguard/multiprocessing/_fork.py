@@ -1,10 +1,11 @@
 """The fork start method: the shim's at-fork handler arms the child before any Python runs in it.
 
-There it waits at a gate (csrc/lifeline.c) until the parent holds its pidfd.
+Before its own code it waits at a gate (csrc/arm.c) until the parent holds its pidfd.
 """
 
 from __future__ import annotations
 
+import os
 from multiprocessing import context, popen_fork
 
 from .. import _native
@@ -22,24 +23,25 @@ class Popen(GuardedPopen, popen_fork.Popen):
     method = "fork"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        _native.begin_start()
-        self.pdeathsig = _native.is_main_thread()
         child = Child(_native.lifeline_open(pdeathsig=True))
         try:
-            child.pidfd = _stdlib.launch_fork(self, process_obj, child.lifeline)
+            self.pdeathsig = _native.arm_next_fork(child.lifeline)
+            _stdlib.launch_fork(self, process_obj)
+            child.pidfd = _native.started_child()
             child.pid = self.pid
             self.adopt(child, process_obj)
         except BaseException:
-            if child.pidfd < 0:
-                child.pidfd = _native.abandon()  # reaped already, if there was one
-                child.drop()
-            else:
-                self.take_back(child)
+            if child.inherited:
+                os._exit(1)  # interrupted before it was in its own code: it must not get into its parent's
+            self.take_back(child)
             raise
 
 
 class ForkProcess(GuardedProcess, context.ForkProcess):
     """`multiprocessing.context.ForkProcess` whose child dies with this process, and not before."""
+
+    # The sentinel that it gets is its lifeline already.
+    _bootstrap = context.ForkProcess._bootstrap  # type: ignore[attr-defined]
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (the standard library's name)

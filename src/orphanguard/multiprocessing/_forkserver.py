@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import time
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
 
 from .. import _native, _waiting
 from .._errors import guard_error
-from .._pidfd import Child, wait_readable
+from .._native import wait_readable
+from .._pidfd import Child
 from . import _stdlib
 from ._arrival import ANSWER, Arming
 from ._context import Guarded
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 
 _SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead child's status many times over
-_RETRY = 0.001  # seconds
 
 
 class _ServerLifeline:
@@ -54,7 +53,8 @@ class _ServerLifeline:
         self._fd, self._owner = server.lifeline, os.getpid()
         if old >= 0:
             _native.lifeline_close(old)
-        return server.pid  # the standard library waits for the server by it; the pidfd goes with `server`
+        server.close()
+        return server.pid  # the standard library waits for the server by it
 
 
 _server = _ServerLifeline()
@@ -68,30 +68,39 @@ class ForkServerChild(Child):
         self.status = -1  #: read end of the pipe on which the server tells the exit code
         self.answered = False  #: the child itself has said that it is armed: the pid and the pidfd are its own
         self._told = _stdlib.Told()
+        self._status_stat: os.stat_result | None = None
+
+    def identify(self) -> None:
+        super().identify()
+        self._status_stat = os.fstat(self.status)
+
+    def _is_status(self, fd: int) -> bool:
+        try:
+            return self._status_stat is None or os.path.samestat(self._status_stat, os.fstat(fd))
+        except OSError:
+            return False
 
     def _status_after_reap(self) -> int | None:
         if not wait_readable(self.pidfd, 0):
             return None  # it runs
-        known = _native.pidfd_reaped_status(self.pidfd)
+        known = _native.pidfd_reaped_status(self.pidfd, self.identity)
         if known is not None:
             return known
-        if not wait_readable(self.status, _SERVER_TELLS):
-            return None  # the server is stopped; it will tell when it runs
-        try:
-            return self._told.read(self.status)
-        except EOFError:
-            pass
+        if self._is_status(self.status):
+            if not wait_readable(self.status, _SERVER_TELLS):
+                return None  # the server is stopped; it will tell when it runs
+            with contextlib.suppress(EOFError):
+                return self._told.read(self.status)
         # The server is gone. Whoever adopted the child reaps it, and then this kernel may know.
-        deadline = time.monotonic() + _SERVER_TELLS
-        while (known := _native.pidfd_reaped_status(self.pidfd)) is None and time.monotonic() < deadline:
-            time.sleep(_RETRY)
+        known = _native.pidfd_reaped_status(self.pidfd, self.identity, _SERVER_TELLS)
         return self._status_lost() if known is None else known
 
     def _close_unused(self) -> None:
         super()._close_unused()
         if (self.returncode is not None or self._closed) and not self._users and self.status >= 0:
             status, self.status = self.status, -1
-            os.close(status)
+            if self._is_status(status):
+                os.close(status)
 
 
 class Popen(GuardedPopen, popen_forkserver.Popen):
@@ -102,7 +111,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         sent = False
         child = ForkServerChild(_native.lifeline_open(pdeathsig=False))
         try:
-            answer_r, answer_w = os.pipe()
+            answer_r, answer_w = _native.pipe()
             lifeline, answer = self.duplicate_for_child(child.lifeline), self.duplicate_for_child(answer_w)
             data = _stdlib.dump_for_forkserver(self, process_obj, lambda: Arming("arrive_forked", lifeline, answer))
             _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")

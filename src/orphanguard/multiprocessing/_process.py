@@ -27,12 +27,14 @@ class GuardedPopen:
     """
 
     child: Child
+    returncode: int | None  #: as `poll` or `wait` has last told
     pdeathsig: bool  #: armed in the child, besides the lifeline
     finalizer: Any
     _fds: list[int]
 
     def adopt(self, child: Child, process_obj: Any) -> None:
         """The last step of a launch: from here on the child is waited for."""
+        child.identify()
         _waiting.registry().add(child, process_obj)
         self.child = child
         self.sentinel = child.pidfd
@@ -41,8 +43,12 @@ class GuardedPopen:
     @staticmethod
     def take_back(child: Child) -> None:
         """A launch has failed, or an exception got into the middle of it: leaves no process, zombie or fd."""
-        _waiting.registry().remove(child)
-        child.take_back()
+        if child.pidfd >= 0:
+            _waiting.registry().remove(child)
+            child.abort()
+        else:
+            child.pidfd = _native.abandon()
+            child.drop()
 
     @property
     def guard(self) -> Guard:
@@ -50,22 +56,15 @@ class GuardedPopen:
 
         return started_child(pdeathsig=self.pdeathsig)
 
-    @property
-    def returncode(self) -> int | None:
-        return self.child.returncode
-
-    @returncode.setter
-    def returncode(self, value: None) -> None:
-        """The standard library's constructor sets None before the launch."""
-
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         return self.wait(0) if flag == os.WNOHANG else self.wait()
 
     def wait(self, timeout: float | None = None) -> int | None:
-        ended_before = self.child.returncode is not None
-        returncode = self.child.poll() if timeout is not None and timeout <= 0 else self.child.wait(timeout)
-        if returncode is not None and not ended_before:
-            _waiting.registry().ended(self.child)
+        child = self.child
+        returncode = child.poll() if timeout is not None and timeout <= 0 else child.wait(timeout)
+        if returncode is not None and child.watched:
+            _waiting.registry().ended(child)
+        self.returncode = returncode
         return returncode
 
     def _send_signal(self, sig: int) -> None:
@@ -82,18 +81,7 @@ class GuardedProcess(_ProcessBase):
 
     _popen: GuardedPopen | None
 
-    def start(self) -> None:
-        """Starts the child. When this returns, the kernel will end it with this process.
-
-        Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
-        out. A failed start leaves nothing behind.
-        """
-        try:
-            _stdlib.start(self)
-        except BaseException:
-            if self._popen is None:  # it may have been interrupted between the launch and that
-                _waiting.registry().end_child_of(self)
-            raise
+    start = _stdlib.start
 
     @property
     def guard(self) -> Guard | None:
@@ -117,8 +105,7 @@ class GuardedProcess(_ProcessBase):
             raise ValueError(f"process not started: {self!r}")
         return self._popen.child
 
-    def _seen_finished(self) -> None:
-        _stdlib.discard_child(self)
+    _seen_finished = _stdlib.discard_child
 
     def __repr__(self) -> str:
         text = super().__repr__()
@@ -136,7 +123,7 @@ class GuardedProcess(_ProcessBase):
         """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
         pipe that siblings hold open, and would cost the parent another fd."""
         armed = _native.armed()
-        if armed >= 0 and parent_sentinel is not None:
+        if armed >= 0 and parent_sentinel not in (None, armed):
             os.close(parent_sentinel)
             parent_sentinel = armed
         code: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]

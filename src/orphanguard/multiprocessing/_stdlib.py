@@ -9,7 +9,7 @@ What is relied on, and checked by tests/test_stdlib_drift.py:
 - ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice before it: the sentinel pipe, then the
   data pipe whose read end goes to ``_bootstrap(parent_sentinel=...)``; the parent's ends end up in one
   ``util.Finalize``.
-- ``popen_spawn_posix.Popen._launch`` calls ``spawn.get_preparation_data`` and ``util.spawnv_passfds``.
+- ``popen_spawn_posix.Popen._launch`` calls ``os.pipe``, ``spawn.get_preparation_data`` and ``util.spawnv_passfds``.
 - ``ForkServer.ensure_running`` calls ``util.spawnv_passfds``; ``connect_to_new_process`` calls ``os.pipe`` twice.
 - ``spawn.prepare`` ignores keys that it does not know; the preparation data is unpickled before it runs.
 """
@@ -50,111 +50,76 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
     return (
         (process.BaseProcess.start, ("_cleanup",)),
         (popen_fork.Popen._launch, ("os", "pipe", "fork", "util", "Finalize")),
-        (spawn_launch, ("spawn", "get_preparation_data", "util", "spawnv_passfds")),
+        (spawn_launch, ("os", "pipe", "spawn", "get_preparation_data", "util", "spawnv_passfds")),
         (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
         (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
     )
 
 
-class _Launch(threading.local):
-    """What the borrowed launches find as ``os`` and ``util``, for the launch that is under way in this thread.
+class _Pipes(threading.local):
+    """Made before they are asked for, by the start that is under way in this thread."""
 
-    A launch that fails leaves no pipe. (The standard library's does if its second pipe or its fork fails.)
-    """
+    def __init__(self) -> None:
+        self.ready: list[tuple[int, int]] = []
 
-    lifeline = -1
-    pidfd = -1
-    pipes: list[tuple[int, int]]
-    unclosed: list[int]
-
-    busy = 0  #: the process in which this thread is in the middle of a start
-
-    def begin(self, lifeline: int = -1) -> None:
-        self.lifeline = lifeline
-        self.pipes = []
-        self.unclosed = []
-
-    def pipe(self) -> tuple[int, int]:
-        ends = os.pipe()
-        self.unclosed += ends
-        self.pipes.append(ends)
-        return ends
-
-    def prepared_pipe(self) -> tuple[int, int]:
-        ends = self.pipes.pop()
-        self.unclosed = self.unclosed[:-2]  # theirs now
-        return ends
-
-    def close(self, fd: int) -> None:
-        self.unclosed.remove(fd)
-        os.close(fd)
-
-    def fork(self) -> int:
-        """The data pipe of a forked child has no use but this one: it is the gate."""
-        pid, self.pidfd = _native.fork_armed(self.lifeline, self.pipes[1])
-        return pid
-
-    def close_at_once(self, popen: Any, close_fds: Any, fds: tuple[int, ...]) -> None:
-        """In place of ``util.Finalize``: with a pidfd and the lifeline, neither end has a use in the parent."""
-        for fd in fds:
-            self.close(fd)
-
-    def close_pipes(self) -> None:
-        while self.unclosed:
-            os.close(self.unclosed.pop())
+    def close(self) -> None:
+        while self.ready:
+            for fd in self.ready.pop():
+                os.close(fd)
 
 
-_launch = _Launch()
-_start = replaced(process.BaseProcess.start, _cleanup=lambda: _waiting.registry().sweep())
-_launch_fork = replaced(
+_pipes = _Pipes()
+
+
+def _no_pipe() -> tuple[int, int]:
+    """In place of the pipes of a fork: what the child gets as its parent's sentinel is its lifeline."""
+    lifeline = _native.armed_next_fork()
+    return lifeline, lifeline
+
+
+_start = replaced(process.BaseProcess.start, _cleanup=_waiting.sweep)
+#: Forks for a Popen and its process, after `_native.arm_next_fork`. If it raises in the parent, there is no child.
+launch_fork = replaced(
     popen_fork.Popen._launch,
-    os=Overlay(os, pipe=_launch.pipe, fork=_launch.fork, close=_launch.close),
-    util=Overlay(util, Finalize=_launch.close_at_once, close_fds=None),
+    # bool and format do nothing here, and are no functions of Python's, each of which costs a fork some pages.
+    os=Overlay(os, pipe=_no_pipe, fork=_native.fork_armed, close=bool, _exit=os._exit),
+    util=Overlay(util, Finalize="".format, close_fds=None),
 )
 
 
-def start(process_obj: BaseProcess) -> None:
-    here = os.getpid()
-    if _launch.busy == here:
+def start(process_obj: Any) -> None:
+    """Starts the child. When this returns, the kernel will end it with this process.
+
+    Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
+    out. A failed start leaves nothing behind.
+    """
+    if _native.begin_start():
         # In a signal handler that has interrupted a start of this thread.
-        bring_back, saved = _native.save_start(), _launch.__dict__.copy()
+        bring_back, pipes = _native.save_start(), _pipes.ready
+        _pipes.ready = []
         try:
-            _start(process_obj)
+            start(process_obj)
         finally:
-            _launch.__dict__.update(saved)
+            _pipes.ready = pipes
             bring_back()
         return
-    _launch.busy = here
     try:
         _start(process_obj)
+    except BaseException:
+        if process_obj._popen is None:  # it may have been interrupted between the launch and that
+            _waiting.registry().end_child_of(process_obj)
+        raise
     finally:
-        _launch.busy = 0
+        _native.end_start()
 
 
-def discard_child(process_obj: BaseProcess) -> None:
+def discard_child(process_obj: Any) -> None:
     """The process has been seen finished: `active_children` and the interpreter's exit need not ask it."""
     process._children.discard(process_obj)
 
 
 def is_current(process_obj: object) -> bool:
     return process_obj is process.current_process()
-
-
-def launch_fork(popen: Any, process_obj: BaseProcess, lifeline: int) -> int:
-    """Forks a child that is armed on ``lifeline``; returns its pidfd. If it raises, there is no child."""
-    _launch.begin(lifeline)
-    parent = os.getpid()
-    try:
-        _launch_fork(popen, process_obj)
-    except BaseException:
-        if os.getpid() != parent:
-            os._exit(1)  # interrupted before it was in its own code: it must not get into its parent's
-        pidfd = _native.abandon()
-        if pidfd >= 0:
-            os.close(pidfd)
-        _launch.close_pipes()
-        raise
-    return _launch.pidfd
 
 
 def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, extra: Callable[[], object]) -> None:
@@ -167,6 +132,7 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
 
     replaced(
         popen_spawn_posix.Popen._launch,  # type: ignore[attr-defined]
+        os=Overlay(os, pipe=_native.pipe),
         spawn=Overlay(spawn, get_preparation_data=preparation_data),
         util=Overlay(util, spawnv_passfds=spawnv),
     )(popen, process_obj)
@@ -210,15 +176,16 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
     """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
     from multiprocessing import forkserver
 
-    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_launch.prepared_pipe))
-    _launch.begin()
+    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_pipes.ready.pop))
     try:
         # Not between the connection and the request: the server does not survive a client that gives up there.
-        _launch.pipe()
-        _launch.pipe()
+        # And an unguarded fork must not hide the end of either from its reader: the child, which is not armed before
+        # its data have come; and us, when the server is gone.
+        _pipes.ready.append(_native.pipe(keep_from_forks=True))
+        _pipes.ready.append(_native.pipe(keep_from_forks=True))
         status, data = connect(forkserver._forkserver, fds)
     except BaseException:
-        _launch.close_pipes()  # those that were not handed out; the standard library closes the others
+        _pipes.close()  # those that were not handed out; the standard library closes the others
         raise
     return status, data
 

@@ -1,0 +1,306 @@
+/* The command line of orphanguard-run, and what it says.
+ *
+ * No getopt: the first word that is no option is the command, and every word
+ * after it belongs to the command, whatever it looks like. */
+
+#include "supervisor.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef ORPHANGUARD_VERSION
+#define ORPHANGUARD_VERSION "unknown"
+#endif
+
+/* What a command gets to clean up when a signal was chosen and no time. */
+#define DEFAULT_GRACE 5000
+
+struct options options = {.status_fd = -1, .control_fd = -1, .lifeline_fd = -1};
+
+static const char help[] =
+    "Usage: orphanguard-run [OPTIONS] [--] COMMAND [ARG...]\n"
+    "Runs COMMAND and ends everything that it has started when COMMAND ends, or\n"
+    "when the process that called this dies, by kill -9 included.\n"
+    "\n"
+    "  --signal=SIG     what is sent to the tree first (KILL; with --grace TERM)\n"
+    "  --grace=TIME     how long after it SIGKILL follows: 5, 5s, 500ms, 2m\n"
+    "                   (default: 5s with a --signal other than KILL)\n"
+    "  --tree=MODE      subreaper (default), cgroup or pidns\n"
+    "  --status-fd=FD   write what happens there, as JSON lines\n"
+    "  --verbose        say on stderr what happens\n"
+    "  --help, --version\n"
+    "\n"
+    "For programs that start this one:\n"
+    "  --parent-pid=PID   the caller's pid: if it is gone already, start nothing\n"
+    "  --lifeline-fd=FD   armed for us by the caller\n"
+    "  --control-fd=FD    a byte is an order: 0 ends the tree, N sends signal N to\n"
+    "                     COMMAND, 128+N to the whole tree (128+9 ends it at once)\n"
+    "  --child-pid=PID    supervise this child that we have already, no COMMAND\n"
+    "\n"
+    "Exit status: that of COMMAND; if a signal killed it, this dies of the same one\n"
+    "(128+N in a shell). 125: orphanguard-run failed, or something outlived SIGKILL;\n"
+    "126: COMMAND cannot be executed; 127: COMMAND was not found.\n";
+
+static const struct {
+    const char *name;
+    int number;
+} signals[] = {
+    {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ILL", SIGILL},   {"TRAP", SIGTRAP}, {"ABRT", SIGABRT},
+    {"BUS", SIGBUS},   {"FPE", SIGFPE},   {"KILL", SIGKILL}, {"USR1", SIGUSR1}, {"SEGV", SIGSEGV}, {"USR2", SIGUSR2},
+    {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CONT", SIGCONT}, {"STOP", SIGSTOP},
+    {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN}, {"TTOU", SIGTTOU}, {"URG", SIGURG},   {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ},
+    {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"PWR", SIGPWR}, {"SYS", SIGSYS},
+};
+
+/* --- what is said ------------------------------------------------------- */
+
+/* Once the command runs, we must hold no end of a pipe: a reader waits for as
+ * long as anybody has one. O_PATH refers to it without being one. But a file is
+ * kept open: to open it anew would be to write at another place. */
+static int stderr_fd = STDERR_FILENO;
+static bool reopen_stderr;
+
+int detach_stderr(void)
+{
+    struct stat about;
+    reopen_stderr = fstat(STDERR_FILENO, &about) < 0 || !S_ISREG(about.st_mode);
+    stderr_fd = reopen_stderr ? open("/proc/self/fd/2", O_PATH | O_CLOEXEC)
+                              : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return stderr_fd;
+}
+
+static void put(int fd, const char *line, size_t length)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    if (poll(&room, 1, 0) == 1 && room.revents & POLLOUT) {
+        ssize_t written = write(fd, line, length);
+        (void)written;
+    }
+}
+
+void say(const char *format, ...)
+{
+    static const char prefix[] = "orphanguard-run: ";
+    char line[1024], path[32];
+    va_list arguments;
+    memcpy(line, prefix, sizeof prefix);
+    va_start(arguments, format);
+    int length = vsnprintf(line + sizeof prefix - 1, sizeof line - sizeof prefix, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return;
+    size_t end = strlen(line);
+    line[end++] = '\n';
+    int fd = stderr_fd;
+    if (reopen_stderr) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", stderr_fd);
+        fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    }
+    put(fd, line, end);
+    if (reopen_stderr && fd >= 0)
+        close(fd);
+}
+
+void report(const char *format, ...)
+{
+    char line[1024]; /* below PIPE_BUF: written whole or not at all */
+    va_list arguments;
+    if (options.status_fd < 0)
+        return;
+    va_start(arguments, format);
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (length > 0 && (size_t)length < sizeof line)
+        put(options.status_fd, line, (size_t)length);
+}
+
+/* `code`: an errno, or 0. */
+_Noreturn void die(int status, int code, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (code)
+        say("%s: %s", text, strerror(code));
+    else
+        say("%s", text);
+    for (char *at = text; *at; at++)
+        if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\')
+            *at = '?';
+    report("{\"event\": \"failed\", \"exit\": %d, \"errno\": %d, \"what\": \"%s\"}\n", status, code, text);
+    leave_containment();
+    _exit(status);
+}
+
+/* --- the command line --------------------------------------------------- */
+
+const char *containment_name(void)
+{
+    static const char *const names[] = {[SUBREAPER] = "subreaper", [CGROUP] = "cgroup", [PIDNS] = "pidns"};
+    return names[options.tree];
+}
+
+static bool number(const char *text, long most, long *result)
+{
+    long value = 0;
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        if (!isdigit((unsigned char)*text) || value > most / 10)
+            return false;
+        value = 10 * value + (*text - '0');
+    }
+    *result = value;
+    return value <= most;
+}
+
+static int parse_signal(const char *text)
+{
+    long value;
+    if (number(text, SIGRTMAX, &value) && value > 0)
+        return (int)value;
+    const char *name = strncasecmp(text, "SIG", 3) == 0 ? text + 3 : text;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (strcasecmp(name, signals[i].name) == 0)
+            return signals[i].number;
+    die(EXIT_OURS, 0, "no such signal: '%s'", text);
+}
+
+/* As timeout(1), and ms; in milliseconds. A fraction of one counts as one, so
+ * that no grace is cut to none. */
+static long parse_duration(const char *text)
+{
+    static const struct {
+        const char *name;
+        long ms;
+    } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    const char *at = text;
+    double value = 0, place = 1;
+    while (isdigit((unsigned char)*at))
+        value = 10 * value + (*at++ - '0');
+    if (*at == '.' && at++)
+        while (isdigit((unsigned char)*at))
+            value += (*at++ - '0') * (place /= 10);
+    if (isdigit((unsigned char)*text) || (*text == '.' && isdigit((unsigned char)text[1])))
+        for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+            if (strcmp(at, units[i].name) == 0 && value * (double)units[i].ms <= INT_MAX) {
+                double ms = value * (double)units[i].ms;
+                return (long)ms + (ms > (double)(long)ms);
+            }
+    die(EXIT_OURS, 0, "not a duration: '%s' (5, 5s, 500ms, 2m; at most 24 days)", text);
+}
+
+static enum containment parse_tree(const char *text)
+{
+    for (options.tree = SUBREAPER; options.tree <= PIDNS; options.tree++)
+        if (strcmp(text, containment_name()) == 0)
+            return options.tree;
+    options.tree = SUBREAPER;
+    die(EXIT_OURS, 0, "no such containment: '%s' (subreaper, cgroup, pidns)", text);
+}
+
+/* An fd that we were given: not for the command, unless it is one of the
+ * standard ones, which it has anyway. */
+static int parse_fd(const char *name, const char *text, int access)
+{
+    long fd;
+    if (!number(text, INT_MAX, &fd))
+        die(EXIT_OURS, 0, "%s: not a file descriptor: '%s'", name, text);
+    int flags = fcntl((int)fd, F_GETFL);
+    if (flags < 0)
+        die(EXIT_OURS, errno, "%s: file descriptor %ld", name, fd);
+    if (flags & O_PATH || ((flags & O_ACCMODE) != access && (flags & O_ACCMODE) != O_RDWR))
+        die(EXIT_OURS, 0, "%s: file descriptor %ld is not open for %s", name, fd,
+            access == O_RDONLY ? "reading" : "writing");
+    int ours = fd <= STDERR_FILENO ? fcntl((int)fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : (int)fd;
+    if (ours < 0 || fcntl(ours, F_SETFD, FD_CLOEXEC) < 0)
+        die(EXIT_OURS, errno, "%s: file descriptor %ld", name, fd);
+    return ours;
+}
+
+static pid_t parse_pid(const char *name, const char *text)
+{
+    long pid;
+    if (!number(text, INT_MAX, &pid) || pid == 0)
+        die(EXIT_OURS, 0, "%s: not a process id: '%s'", name, text);
+    return (pid_t)pid;
+}
+
+static _Noreturn void print_and_exit(const char *text)
+{
+    size_t length = strlen(text);
+    _exit(write(STDOUT_FILENO, text, length) == (ssize_t)length ? 0 : EXIT_OURS);
+}
+
+/* The value of --NAME=VALUE or --NAME VALUE; NULL if the word is another. */
+static const char *value_of(const char *name, char ***word)
+{
+    size_t length = strlen(name);
+    if (strncmp(**word, name, length) != 0)
+        return NULL;
+    if ((**word)[length] == '=')
+        return **word + length + 1;
+    if ((**word)[length])
+        return NULL;
+    if (!(*word)[1])
+        die(EXIT_OURS, 0, "%s needs a value; see --help", name);
+    return *++*word;
+}
+
+void parse_options(int argc, char **argv)
+{
+    const char *value;
+    char **word = argc > 0 ? argv + 1 : argv;
+    options.grace = -1;
+    for (; *word && (*word)[0] == '-'; word++) {
+        if (strcmp(*word, "--") == 0) {
+            word++;
+            break;
+        }
+        if (strcmp(*word, "--help") == 0)
+            print_and_exit(help);
+        if (strcmp(*word, "--version") == 0)
+            print_and_exit("orphanguard-run " ORPHANGUARD_VERSION "\n");
+        if (strcmp(*word, "--verbose") == 0)
+            options.verbose = true;
+        else if ((value = value_of("--signal", &word)))
+            options.signal = parse_signal(value);
+        else if ((value = value_of("--grace", &word)))
+            options.grace = parse_duration(value);
+        else if ((value = value_of("--tree", &word)))
+            options.tree = parse_tree(value);
+        else if ((value = value_of("--status-fd", &word)))
+            options.status_fd = parse_fd("--status-fd", value, O_WRONLY);
+        else if ((value = value_of("--control-fd", &word)))
+            options.control_fd = parse_fd("--control-fd", value, O_RDONLY);
+        else if ((value = value_of("--lifeline-fd", &word)))
+            options.lifeline_fd = parse_fd("--lifeline-fd", value, O_RDONLY);
+        else if ((value = value_of("--parent-pid", &word)))
+            options.parent = parse_pid("--parent-pid", value);
+        else if ((value = value_of("--child-pid", &word)))
+            options.child = parse_pid("--child-pid", value);
+        else
+            die(EXIT_OURS, 0, "no such option: '%s'; see --help", *word);
+    }
+    options.command = word;
+    if (!*word == !options.child)
+        die(EXIT_OURS, 0, *word ? "--child-pid and a command: one of them" : "no command; see --help");
+    if (options.child && options.tree == PIDNS)
+        die(EXIT_OURS, 0, "--tree=pidns: a child that runs already can't be moved into a pid namespace");
+    if (!options.signal)
+        options.signal = options.grace < 0 ? SIGKILL : SIGTERM;
+    if (options.grace < 0)
+        options.grace = options.signal == SIGKILL ? 0 : DEFAULT_GRACE;
+}

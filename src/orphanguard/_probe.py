@@ -1,0 +1,106 @@
+"""What this host and this process can do, found out by doing it. Nothing here is guessed from a version."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import _native
+from ._bin import RUN
+from ._errors import StatusLostWarning
+from .subprocess import Popen
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``ok``: None where it is for information. ``why``: the refusal in the kernel's words, or what it means."""
+
+    name: str
+    ok: bool | None
+    why: str = ""
+    needed: bool = False  #: without it no child is started
+
+
+def lifeline() -> Finding:
+    try:
+        _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
+    except OSError as error:
+        return Finding("lifeline", False, str(error), needed=True)
+    return Finding("lifeline", True, "children die with this process, whichever thread starts them", needed=True)
+
+
+def pdeathsig() -> Finding:
+    try:
+        _native.lifeline_close(_native.lifeline_open(pdeathsig=True))
+    except OSError as error:
+        return Finding("pdeathsig", False, str(error), needed=True)  # in the main thread it must be there as well
+    main = _native.is_main_thread()
+    return Finding("pdeathsig", main, "the second layer" if main else "not in this thread, which is not the main one")
+
+
+def pidfds() -> list[Finding]:
+    """A child that is started, waited for and reaped behind our back."""
+    try:
+        os.close(_native.pidfd_open(os.getpid()))
+        with warnings.catch_warnings(record=True) as lost:
+            warnings.simplefilter("always", StatusLostWarning)
+            with Popen([RUN, "--version"], stdout=subprocess.DEVNULL) as program:
+                os.waitpid(program.pid, 0)
+    except OSError as error:
+        return [Finding("pidfd", False, str(error), needed=True)]
+    kept = not lost
+    return [
+        Finding("pidfd", True, "children are waited for and signalled by identity", needed=True),
+        Finding("status of reaped", kept, "" if kept else "lost if somebody else reaps a child (Linux 6.15 keeps it)"),
+    ]
+
+
+def containment(mode: str) -> Finding:
+    covers = {
+        "subreaper": "the tree, unless the supervisor itself is killed",
+        "cgroup": "the tree, setuid programs of root included, unless the supervisor itself is killed",
+        "pidns": "the tree, also when the supervisor itself is killed",
+    }
+    done = subprocess.run(
+        [RUN, f"--tree={mode}", "--", RUN, "--version"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    said = done.stderr.strip().removeprefix("orphanguard-run: ")
+    return Finding(f"tree={mode}", done.returncode == 0, said if done.returncode else covers[mode])
+
+
+def circumstances() -> list[Finding]:
+    """What the answers depend on."""
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    seccomp = {"0": "none", "1": "strict", "2": "filters are active"}.get(status.get("Seccomp", ""), "unknown")
+    ignored = int(status.get("SigIgn", "0"), 16) >> (signal.SIGCHLD - 1) & 1
+    return [
+        Finding("kernel", None, f"Linux {os.uname().release}, {os.uname().machine}"),
+        Finding("user", None, f"uid {os.getuid()}, effective {os.geteuid()}"),
+        Finding("seccomp", None, seccomp),
+        Finding("SIGCHLD", None, "ignored: children are reaped by the kernel" if ignored else "not ignored"),
+    ]
+
+
+def privileges() -> list[Finding]:
+    """With the ``prctl`` extra: what may clear PDEATHSIG or keep signals from children."""
+    try:
+        import prctl  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        return [Finding("privileges", None, "not looked at: needs orphanguard[prctl]")]
+    names = [name for name in prctl.ALL_CAP_NAMES if name != "last_cap"]
+    held = [name for name in names if getattr(prctl.cap_effective, name)]
+    return [
+        Finding("capabilities", None, f"{len(held)} of {len(names)}: {' '.join(held)}" if held else "none"),
+        Finding("no_new_privs", None, "set" if prctl.get_no_new_privs() else "not set"),
+        Finding("securebits", None, f"{prctl.get_securebits():#x}"),
+        Finding("subreaper", None, "this process is one" if prctl.get_child_subreaper() else "this process is none"),
+    ]

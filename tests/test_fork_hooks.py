@@ -1,0 +1,116 @@
+"""Hooks of ``os.register_at_fork``, on both sides of a start: they run before the child may be known or be ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PRELUDE = """
+import ctypes, functools, os, signal, sys, time
+import orphanguard
+def state():
+    with open(f"/proc/self/task/{os.getpid()}/children") as children:
+        return sorted(os.listdir("/proc/self/fd")), children.read()
+context = orphanguard.get_context("fork")
+first = context.Process(target=int)
+first.start(); first.join(); first.close()
+def start(target=functools.partial(os._exit, 7)):
+    process = context.Process(target=target)
+    before = state()
+    try:
+        process.start()
+    except Exception as error:
+        print(type(error).__name__, "nothing left" if state() == before else f"left: {before} -> {state()}")
+    else:
+        process.join()
+        print("exit code", process.exitcode)
+"""
+
+
+def run(program: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", PRELUDE + program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("waits", ["parent", "child"])
+def test_one_side_may_wait_for_the_other(waits: str) -> None:
+    """The child's own code waits for the parent; its hooks do not, nor do the parent's wait for more than those."""
+    tells = {"parent": "child", "child": "parent"}[waits]
+    program = f"""
+reader, writer = os.pipe()
+os.register_at_fork(after_in_{waits}=lambda: os.read(reader, 1), after_in_{tells}=lambda: os.write(writer, b"."))
+start()
+"""
+    assert run(program) == "exit code 7\n"
+
+
+def test_the_child_ends_in_its_hook() -> None:
+    assert run("os.register_at_fork(after_in_child=lambda: os._exit(5)); start()") == "exit code 5\n"
+
+
+@pytest.mark.parametrize("reaped", ["signal.signal(signal.SIGCHLD, signal.SIG_IGN)", ""], ids=["unseen", "by a hook"])
+def test_the_child_ends_in_its_hook_and_is_reaped(reaped: str) -> None:
+    """Its pid may be somebody else's before there is a pidfd: none is taken for it, and nothing of its own has run."""
+    program = f"""
+{reaped}
+def until_reaped():
+    try:
+        os.waitpid(-1, 0)
+    except ChildProcessError:
+        pass
+os.register_at_fork(after_in_child=lambda: os._exit(5), after_in_parent=until_reaped)
+start(lambda: print("ran", flush=True))
+"""
+    assert run(program) in ("ProcessLookupError nothing left\n", "ChildProcessError nothing left\n")
+
+
+def test_another_process_has_got_its_pid() -> None:
+    """Simulated: the child is reaped, and what os.fork() seems to have returned is a child of another thread."""
+    program = """
+import threading
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+others = []
+def other():
+    others.append(os.fork())
+    if not others[0]:
+        signal.pause()
+        return
+    forked.set()
+    done.wait()
+forked, done = threading.Event(), threading.Event()
+threading.Thread(target=other).start()
+forked.wait()
+fork = os.fork
+def recycled():
+    pid = fork()
+    if not pid:
+        os._exit(5)
+    while os.path.exists(f"/proc/{pid}"):
+        pass
+    return others[0]
+os.fork = recycled
+start(lambda: print("ran", flush=True))
+print("alive" if os.path.exists(f"/proc/{others[0]}/exe") else "ended")
+os.kill(others[0], signal.SIGKILL)
+done.set()
+"""
+    assert run(program) == "ChildProcessError nothing left\nalive\n"
+
+
+def test_an_exception_between_the_fork_and_the_gate() -> None:
+    """In the child: it ends there, and does not get into the code that comes after its parent's start()."""
+    program = """
+parent = os.getpid()
+def interrupt(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGUSR1, interrupt)
+# Raised by C, so that Python runs the handler when os.fork() has returned.
+os.register_at_fork(after_in_child=functools.partial(getattr(ctypes.CDLL(None), "raise"), int(signal.SIGUSR1)))
+try:
+    start(lambda: print("ran", flush=True))
+finally:
+    if os.getpid() != parent:
+        print("in its parent's code", flush=True)
+"""
+    assert run(program) == "exit code 1\n"

@@ -1,0 +1,125 @@
+"""How a program starts the supervisor: on a lifeline, and above a child that runs already."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from trees import RUN, state
+from witness import DEATH, LIFE, Token, Watched, wait_for
+
+from orphanguard import _native
+
+PARENT = """
+import os, sys, threading
+from orphanguard import _native
+from orphanguard._bin import RUN
+def start():
+    lifeline = _native.lifeline_open(pdeathsig=True)
+    arguments = [RUN, f"--lifeline-fd={lifeline}", f"--parent-pid={os.getpid()}", "sh", "-c", sys.argv[2]]
+    pid, pidfd = _native.spawn(os.fsencode(RUN), [os.fsencode(each) for each in arguments], [lifeline], lifeline)
+    print(pid, flush=True)
+if sys.argv[1] == "main":
+    start()
+else:
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["", "stopped"])
+@pytest.mark.parametrize("thread", ["main", "ended"])
+def test_on_a_lifeline(thread: str, stopped: bool) -> None:
+    """Whichever thread has started it; and it wakes when it is stopped at the parent's death."""
+    token = Token()
+    command = [sys.executable, "-c", PARENT, thread, "setsid sleep 1000 & sleep 1000; :"]
+    with subprocess.Popen(command, env=token.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        try:
+            supervisor = int(parent.stdout.readline())
+            wait_for(lambda: len(token.holders()) == 5)
+            if stopped:
+                os.kill(supervisor, signal.SIGSTOP)
+                wait_for(lambda: state(supervisor) == "T")
+            watched = Watched(set(token.holders()) - {parent.pid})
+            assert len(watched.alive(within=LIFE)) == 4
+            parent.kill()
+            assert watched.alive(within=DEATH) == []
+            watched.close(kill=False)
+        finally:
+            parent.kill()
+            token.clean_up()
+
+
+def test_a_lifeline_of_somebody_elses() -> None:
+    fd = _native.lifeline_open(pdeathsig=False)
+    try:
+        arguments = [RUN, f"--lifeline-fd={fd}", "echo", "it ran"]
+        done = subprocess.run(arguments, pass_fds=[fd], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (125, "")
+    finally:
+        _native.lifeline_close(fd)
+
+
+def above(child) -> int:
+    """Forks a process that forks ``child`` and becomes its supervisor; its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        worker = os.fork()
+        if worker == 0:
+            child()
+        os.execv(RUN, [RUN, f"--child-pid={worker}"])
+    finally:
+        os._exit(99)
+
+
+@pytest.mark.parametrize("end", [5, -9])
+def test_above_a_child_that_runs_already(end: int) -> None:
+    read, write = os.pipe()
+
+    def child() -> None:
+        grandchild = os.fork()
+        if grandchild == 0:
+            os.setsid()
+            time.sleep(1000)
+        os.write(write, grandchild.to_bytes(4, "little"))
+        # The subreaper of what it leaves is its parent, once that is the supervisor.
+        with open(f"/proc/{os.getppid()}/comm") as comm:
+            wait_for(lambda: comm.seek(0) or comm.read() == "orphanguard-run\n")
+        if end < 0:
+            os.kill(os.getpid(), -end)
+        os._exit(end)
+
+    pid = above(child)
+    watched = Watched([int.from_bytes(os.read(read, 4), "little")])
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == end
+    assert watched.alive(within=DEATH) == []
+    watched.close(kill=False)
+    os.close(read)
+    os.close(write)
+
+
+def test_a_child_that_runs_already_dies_with_its_supervisor() -> None:
+    read, write = os.pipe()
+
+    def child() -> None:
+        os.write(write, os.getpid().to_bytes(4, "little"))
+        time.sleep(1000)
+
+    pid = above(child)
+    watched = Watched([int.from_bytes(os.read(read, 4), "little")])
+    wait_for(lambda: os.readlink(f"/proc/{pid}/exe") == RUN)
+    wait_for(lambda: state(pid) == "S")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert watched.alive(within=DEATH) == []
+    watched.close(kill=False)
+    os.close(read)
+    os.close(write)
