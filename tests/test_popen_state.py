@@ -321,7 +321,7 @@ for _ in range(20):
 
 def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Linux 6.15: simulated by a kernel that doesn't know."""
-    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda pidfd: None)
+    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda *_: None)
     for look in (lambda p: p.wait(), lambda p: p.wait(1000), lambda p: p.poll(), lambda p: p.communicate()):
         process = subprocess.Popen(["true"])
         os.waitpid(process.pid, 0)
