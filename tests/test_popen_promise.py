@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from test_promise import ENDS, end
-from witness import DEATH, LIFE, THREADS, Parent, Watched, parent
+from witness import DEATH, LIFE, THREADS, Parent, Watched, parent, wait_for
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this")
 
@@ -149,6 +149,11 @@ def copy_of(program: str, mode: int = 0o755) -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+def becomes(pid: int, what: str) -> None:
+    """The parent goes on when the child has left its memory, in the middle of the exec."""
+    wait_for(lambda: what in Path(f"/proc/{pid}/status").read_text())
+
+
 DROP = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
 
 
@@ -161,7 +166,7 @@ def test_setuid_program(thread: str) -> None:
             start = f"Popen([{str(path)!r}, '1000'])"
             with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
                 [pid] = children.fds
-                assert "Uid:\t65534\t0\t0\t0" in Path(f"/proc/{pid}/status").read_text()
+                becomes(pid, "Uid:\t65534\t0\t0\t0")
                 running.kill()
                 assert len(children.alive(within=LIFE if left else DEATH)) == left
 
@@ -174,9 +179,7 @@ def test_program_that_becomes_fully_root(thread: str) -> None:
         start = f"Popen([{str(path)!r}, '--reuid=0', 'sleep', '1000'])"
         with programs(thread, start, extra=("--before", DROP)) as (running, children):
             [pid] = children.fds
-            status = Path(f"/proc/{pid}/status")
-            while "Uid:\t0\t0\t0\t0" not in status.read_text():
-                assert children.alive(within=0.01) == [pid]
+            becomes(pid, "Uid:\t0\t0\t0\t0")
             running.kill()
             running.ended()
             assert children.alive(within=LIFE) == [pid]
@@ -193,7 +196,7 @@ def test_program_with_file_capabilities(thread: str) -> None:
             start = f"Popen([{str(path)!r}, '1000'])"
             with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
                 [pid] = children.fds
-                assert "CapEff:\t0000000000002000" in Path(f"/proc/{pid}/status").read_text()
+                becomes(pid, "CapEff:\t0000000000002000")
                 running.kill()
                 assert len(children.alive(within=LIFE if left else DEATH)) == left
 
