@@ -126,7 +126,7 @@ def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
 
 
 def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
-    """Forked, but not so far yet: its lifeline is gone with the hook, so it must not run on it, nor unguarded."""
+    """Forked, but not so far yet: its lifeline may be the next child's by now, so it must not run on it, nor unguarded."""
     hook = orphanguard.PreexecFn()
     go_read, go_write = os.pipe()
     pid = os.fork()
@@ -137,9 +137,7 @@ def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
         except RuntimeError:
             os._exit(5)
         os._exit(6)
-    lifeline = hook._lifeline
     del hook
-    assert not os.path.exists(f"/proc/self/fd/{lifeline}")  # nobody else has opened anything
     os.write(go_write, b"x")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
     assert "already used" in capfd.readouterr().err
