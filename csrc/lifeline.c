@@ -455,15 +455,16 @@ void og_lifelines_unlock(void)
 }
 
 /* In a child, which must not keep its siblings alive nor anybody waiting: closes
- * its copies of the parent's write ends. Changes no memory, since that is the
- * parent's in a child of clone(CLONE_VM). */
-void og_lifelines_close_copies(void)
+ * its copies of the parent's write ends, all but the one that it has a use for
+ * itself. Changes no memory, since that is the parent's in a child of
+ * clone(CLONE_VM). */
+void og_lifelines_close_copies(int used)
 {
     for (size_t i = 0; i < strand_count; i++)
         if (og_still_ours(&strands[i].writer))
             close(strands[i].writer.fd);
     for (size_t i = 0; i < kept_count; i++)
-        if (og_still_ours(&kept_from_forks[i]))
+        if (kept_from_forks[i].fd != used && og_still_ours(&kept_from_forks[i]))
             close(kept_from_forks[i].fd);
 }
 
@@ -472,7 +473,7 @@ void og_lifelines_close_copies(void)
 struct pipe_end og_lifelines_leave(void)
 {
     struct pipe_end left = reader;
-    og_lifelines_close_copies();
+    og_lifelines_close_copies(-1);
     strand_count = kept_count = 0;
     spare = reader = OG_NO_PIPE;
     return left;

@@ -55,7 +55,7 @@ int og_rehearse_pdeathsig(struct og_error *err);
 
 /* Async-signal-safe: used between fork or clone and exec. */
 struct pipe_end og_lifelines_leave(void);
-void og_lifelines_close_copies(void);
+void og_lifelines_close_copies(int used);
 int og_make_mine(int fd, struct og_error *err);
 int og_set_pdeathsig(int sig, struct og_error *err);
 int og_die_if_hung_up(int fd, int sig, struct og_error *err);
