@@ -439,6 +439,18 @@ int og_lifeline_owner(int fd)
     return owner > 0 ? owner : 0;
 }
 
+/* Whether `fd` is a write end. A program that passes on a number which it has
+ * closed, and which is ours by now, would keep all that hang on it alive. */
+bool og_is_writer(int fd)
+{
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < strand_count && !found; i++)
+        found = strands[i].writer.fd == fd && og_still_ours(&strands[i].writer);
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 /* Around a fork: no child is born between pipe2() and the moment at which its
  * write end is known here. Makes the first pipe as well, so that a child forked
  * by whatever means can still arm itself, with die_with_parent(); without free

@@ -49,6 +49,7 @@ bool og_identify(struct pipe_end *end, int fd);
 bool og_still_ours(const struct pipe_end *end);
 void og_close_if_ours(struct pipe_end *end);
 int og_load(int fd, int sig, struct og_error *err);
+bool og_is_writer(int fd);
 void og_lifelines_lock(void);
 void og_lifelines_unlock(void);
 int og_rehearse_pdeathsig(struct og_error *err);

@@ -120,10 +120,13 @@ def test_killed_while_a_younger_sibling_is_held(which: str, more: tuple[str, ...
     with parent("programs", "ended", "guarded", *ELDER, YOUNGEST[which], wrapper=held) as tracer:
         [actor] = wait_for(lambda: children_of(tracer.process.pid, "programs.py", "strace"))
         pids = wait_for(lambda: (found := children_of(actor)) and len(found) == len(ELDER) + 1 and found)
-        actors, children = tracer.watch([actor]), tracer.watch(pids)
+        [held_one] = children_of(actor, "programs.py")
+        actors, youngest = tracer.watch([actor]), tracer.watch([held_one])
+        elder = tracer.watch(pid for pid in pids if pid != held_one)
         actors.kill()
         assert actors.alive(within=DEATH) == []
-        assert len(children.alive(within=HOLD / 1e6 + 2 * LIFE if theirs else DEATH)) == (1 if theirs else 0)
+        assert elder.alive(within=DEATH) == []
+        assert youngest.alive(within=HOLD / 1e6 + LIFE if theirs else DEATH) == ([held_one] if theirs else [])
 
 
 WITHOUT_END = """

@@ -1,0 +1,431 @@
+"""A program starts in the state that `subprocess.Popen` would start it in, and the parent stays as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import itertools
+import os
+import signal
+import subprocess as standard
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from witness import DEATH, LIFE, Watched, wait_for
+
+import orphanguard
+from orphanguard import _native, subprocess
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this")
+ROOT_ONLY = ("user", "group", "extra_groups")
+
+# What the kernel tells of a process; of its fds, what they are.
+FIELDS = (
+    "SigBlk",
+    "SigIgn",
+    "SigCgt",
+    "Uid",
+    "Gid",
+    "Groups",
+    "Umask",
+    "NoNewPrivs",
+    "Seccomp",
+    "CapEff",
+    "CapInh",
+    "CapAmb",
+)
+
+
+def state(pid: int) -> dict[str, object]:
+    proc = Path("/proc", str(pid))
+    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+    stat = (proc / "stat").read_text().rpartition(")")[2].split()
+    fds = {}
+    for fd in (proc / "fd").iterdir():
+        flags = (Path("/proc", str(pid), "fdinfo", fd.name)).read_text().split("flags:")[1].split()[0]
+        fds[int(fd.name)] = (os.readlink(fd).split("[")[0], int(flags, 8) & ~os.O_LARGEFILE if int(fd.name) > 2 else 0)
+    return {
+        **{field: status[field].strip() for field in FIELDS},
+        "own group": stat[2] == str(pid),
+        "own session": stat[3] == str(pid),
+        "parent": stat[1],
+        "nice": stat[16],
+        "cwd": os.readlink(proc / "cwd"),
+        "arguments": (proc / "cmdline").read_text(),
+        "environment": sorted((proc / "environ").read_bytes().split(b"\0")),
+        "fds": fds,
+    }
+
+
+def settled(pid: int) -> dict[str, object]:
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # an fd that has just been closed
+            return state(pid)
+
+
+COMBINATIONS = {
+    "nothing": {},
+    "shell": {"args": "exec sleep 1000", "shell": True},
+    "shell with arguments": {"args": ["exec sleep $0", "1000"], "shell": True},
+    "another shell": {"args": "exec sleep 1000", "shell": True, "executable": "/bin/bash"},
+    "executable": {"args": ["other", "1000"], "executable": "/bin/sleep"},
+    "bytes": {"args": [b"sleep", b"1000"]},
+    "path": {"args": [Path("/bin/sleep"), "1000"]},
+    "pipes": {"stdin": -1, "stdout": -1, "stderr": -1},
+    "stderr to stdout": {"stdout": -1, "stderr": standard.STDOUT},
+    "devnull": {"stdin": standard.DEVNULL, "stdout": standard.DEVNULL, "stderr": standard.DEVNULL},
+    "text": {"stdin": -1, "stdout": -1, "text": True, "bufsize": 1},
+    "pipesize": {"stdin": -1, "stdout": -1, "pipesize": 4096},
+    "close_fds=False": {"close_fds": False},
+    "close_fds=False, pipes": {"close_fds": False, "stdin": -1, "stdout": -1},
+    "pass_fds": {"pass_fds": "FDS"},
+    "pass_fds, pipes": {"pass_fds": "FDS", "stdin": -1, "stdout": -1},
+    "cwd": {"cwd": "/usr"},
+    "cwd, bytes": {"cwd": b"/usr/bin", "args": ["./sleep", "1000"]},
+    "env": {"env": {"A": "1", "PATH": "/bin"}},
+    "env, bytes": {"env": {b"A": b"\xff"}},
+    "empty env": {"env": {}},
+    "umask": {"umask": 0o027},
+    "umask=0": {"umask": 0},
+    "restore_signals=False": {"restore_signals": False},
+    "start_new_session": {"start_new_session": True},
+    "user": {"user": 65534},
+    "user by name": {"user": "nobody"},
+    "group": {"group": 65534},
+    "extra_groups": {"extra_groups": [1, 2, 65534]},
+    "no extra_groups": {"extra_groups": []},
+    "all ids": {"user": 65534, "group": 65534, "extra_groups": [5], "umask": 0o77, "cwd": "/usr", "stdin": -1},
+    "all ids, close_fds=False": {"user": 65534, "group": 65534, "extra_groups": [5], "close_fds": False},
+    "preexec_fn": {"preexec_fn": os.getpid},
+    "preexec_fn, user": {"preexec_fn": os.getpid, "user": 65534, "stdout": -1, "pass_fds": "FDS"},
+    "preexec_fn that does things": {"preexec_fn": lambda: (os.setsid(), os.umask(0o33), os.chdir("/usr"))},
+    "much": {"start_new_session": True, "umask": 0o7, "cwd": "/", "env": {"B": "2"}, "stdin": -1, "close_fds": False},
+}
+if sys.version_info >= (3, 11):
+    COMBINATIONS |= {
+        "process_group=0": {"process_group": 0},
+        "process_group, new_session": {"process_group": 0, "user": os.geteuid()},
+    }
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_as_the_standard_library_starts_it(thread: str) -> None:
+    """With signals blocked, ignored and handled, an odd umask, and inheritable and other fds open."""
+    different = {}
+    compared: list[str] = []
+
+    def compare() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGRTMIN + 2})
+        for name, wanted in COMBINATIONS.items():
+            if os.geteuid() != 0 and any(key in wanted for key in ROOT_ONLY):
+                continue
+            keywords = {"args": ["sleep", "1000"]} | wanted
+            if "pass_fds" in wanted:
+                keywords["pass_fds"] = mine[1:]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                both = [popen(**keywords) for popen in (standard.Popen, subprocess.Popen)]
+            try:
+                # ld.so has files open for a moment, and a shell is another program at first.
+                deadline = time.monotonic() + 5
+                while (states := [settled(process.pid) for process in both])[0] != states[1]:
+                    if time.monotonic() > deadline:
+                        different[name] = {k: (v, states[1][k]) for k, v in states[0].items() if v != states[1][k]}
+                        break
+            finally:
+                for process in both:
+                    process.kill()
+                    process.communicate()
+            compared.append(name)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGRTMIN + 2})
+
+    mine = [os.open("/dev/null", os.O_RDONLY), os.dup2(1, 60, inheritable=True), os.dup2(1, 61, inheritable=False)]
+    umask = os.umask(0o31)
+    before = [signal.signal(signal.SIGUSR2, signal.SIG_IGN), signal.signal(signal.SIGHUP, lambda *_: None)]
+    try:
+        if thread == "main":
+            compare()
+        else:
+            worker = threading.Thread(target=compare)
+            worker.start()
+            worker.join()
+    finally:
+        signal.signal(signal.SIGUSR2, before[0])
+        signal.signal(signal.SIGHUP, before[1])
+        os.umask(umask)
+        for fd in mine:
+            os.close(fd)
+    assert different == {}
+    assert len(compared) == len(COMBINATIONS) or os.geteuid() != 0
+    assert len(compared) > 20
+
+
+# In a process of its own: its fds 0 to 2 are shuffled. The answers go to fd 50.
+SHUFFLED = """
+import itertools, os, subprocess as standard, sys
+from orphanguard import subprocess, _guard
+os.dup2(1, 50)
+for place, name in enumerate(("/dev/zero", "/dev/null", "/dev/full")):
+    os.dup2(os.open(name, os.O_RDWR), place)
+def fds(popen, **keywords):
+    process = popen(["sleep", "1000"], **keywords)
+    try:
+        return [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)]
+    finally:
+        process.kill()
+        process.wait()
+wrong = []
+for close_fds in (True, False):
+    for stdin, stdout, stderr in itertools.product((None, 0, 1, 2), repeat=3):
+        keywords = dict(stdin=stdin, stdout=stdout, stderr=stderr, close_fds=close_fds)
+        if (both := [fds(popen, **keywords) for popen in (standard.Popen, subprocess.Popen)])[0] != both[1]:
+            wrong.append((keywords, both))
+os.write(50, repr(wrong).encode())
+"""
+
+
+def test_stdio_shuffled() -> None:
+    result = standard.run([sys.executable, "-c", SHUFFLED], stdout=-1, check=True, timeout=55)
+    assert result.stdout == b"[]"
+
+
+# The lifeline must not take the place of fds 0 to 2: the child's stdin would be looked at in its stead.
+CLOSED = """
+import os, sys
+from orphanguard import subprocess, _guard, _native
+closed = eval(sys.argv[1])
+os.dup2(1, 50)
+for fd in closed:
+    os.close(fd)
+told, tell = os.pipe()
+told, tell = os.dup2(told, 60), os.close(tell)  # hung up
+for fd in closed:
+    try: os.close(fd)  # the pipe may have taken its place
+    except OSError: pass
+answers = []
+for keywords in (dict(), dict(close_fds=False), dict(stdin=told), dict(user=os.geteuid(), stdin=told)):
+    p = subprocess.Popen(["sleep", "1000"], **keywords)
+    q = subprocess.Popen(["sleep", "1000"], death_signal=15, **keywords)
+    lifelines = [p._child.lifeline, q._child.lifeline]
+    answers.append((min(lifelines) > 2, p.poll(), q.poll()))
+    p.kill(), q.kill(), p.wait(), q.wait()
+with subprocess.Popen(["cat"], stdin=-1, stdout=-1, stderr=-1) as p:
+    answers.append(p.communicate(b"x"))
+answers.append(subprocess.run("echo out; echo err >&2; cat", shell=True, input=b"in", capture_output=True).stdout)
+os.write(50, repr(answers).encode())
+"""
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (0, 1), (0, 2), (1, 2), (0, 1, 2)], ids=str)
+def test_without_stdio(closed: tuple[int, ...]) -> None:
+    result = standard.run([sys.executable, "-c", CLOSED, repr(closed)], stdout=-1, check=True, timeout=55)
+    fine = (True, None, None)
+    assert eval(result.stdout) == [fine] * 4 + [(b"x", b""), b"out\nin"]
+
+
+PR_GET_DUMPABLE = 3
+
+
+@root
+@pytest.mark.parametrize("keywords", [{"user": 65534}, {"group": 65534}, {"extra_groups": [1]}, {}], ids=str)
+def test_the_parent_stays_dumpable(keywords: dict[str, object]) -> None:
+    """A change of ids in a child that shared our memory would clear the flag."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_GET_DUMPABLE) == 1
+    subprocess.run(["true"], check=True, **keywords)
+    assert libc.prctl(PR_GET_DUMPABLE) == 1
+
+
+def test_the_parents_signals_stay() -> None:
+    def status() -> list[str]:
+        return [line for line in Path("/proc/thread-self/status").read_text().splitlines() if line.startswith("Sig")]
+
+    before = status()
+    subprocess.run(["true"], check=True)
+    with pytest.raises(FileNotFoundError):
+        subprocess.run(["/nonexistent"])
+    assert status() == before
+
+
+def test_environment_changes_meanwhile() -> None:
+    """Other threads run during a start, and setenv() moves what the child's execve() would read."""
+    end = threading.Event()
+
+    def change() -> None:
+        for n in itertools.count():
+            if end.is_set():
+                return
+            os.environ[f"ORPHANGUARD_TEST_{n % 500}"] = "x" * (n % 100)
+            if n % 500 == 499:
+                for name in [name for name in os.environ if name.startswith("ORPHANGUARD_TEST_")]:
+                    del os.environ[name]
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            assert subprocess.run(["true"]).returncode == 0
+    finally:
+        end.set()
+        thread.join()
+        for name in [name for name in os.environ if name.startswith("ORPHANGUARD_TEST_")]:
+            del os.environ[name]
+
+
+# --- the end
+
+
+def kernel() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int(minor.split("-")[0])
+
+
+keeps_status = pytest.mark.skipif(kernel() < (6, 15), reason="PIDFD_INFO_EXIT came with Linux 6.15")
+
+
+@keeps_status
+@pytest.mark.parametrize("keywords", [{}, {"preexec_fn": os.getpid}, {"guard": False}], ids=str)
+def test_a_stray_waitpid(keywords: dict[str, object]) -> None:
+    process = subprocess.Popen("exit 7", shell=True, **keywords)
+    assert os.waitpid(-1, 0)[0] == process.pid
+    assert process.wait() == 7
+
+
+@keeps_status
+@pytest.mark.parametrize("keywords", ["", "guard=False", "user=os.geteuid()", "preexec_fn=os.getpid"])
+def test_sigchld_is_ignored(keywords: str) -> None:
+    """The program is gone, with its pid, as soon as it ends; one that was forked by the standard library perhaps
+    before anybody had its pidfd, and then it is said."""
+    program = f"""
+import os, signal, sys, warnings
+from orphanguard import subprocess, StatusLostWarning
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+forked = "preexec" in {keywords!r}
+if forked:
+    warnings.simplefilter("ignore", StatusLostWarning)
+for _ in range(20):
+    assert subprocess.call(["sh", "-c", "exit 7"], {keywords}) in ((7, 255) if forked else (7,))
+    try:
+        subprocess.call(["/nonexistent"], {keywords})
+    except FileNotFoundError:
+        continue
+    raise AssertionError
+"""
+    standard.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=55)
+
+
+def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 6.15: simulated by a kernel that doesn't know."""
+    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda *_: None)
+    for look in (lambda p: p.wait(), lambda p: p.wait(1000), lambda p: p.poll(), lambda p: p.communicate()):
+        process = subprocess.Popen(["true"])
+        os.waitpid(process.pid, 0)
+        with pytest.warns(orphanguard.StatusLostWarning, match="taken by somebody else"):
+            look(process)
+        assert process.returncode == 255
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_many_threads_wait_for_one(status: int) -> None:
+    process = subprocess.Popen(["sh", "-c", f"read x; exit {status}"], stdin=standard.PIPE)
+    heard: list[int | None] = []
+
+    def poll() -> None:
+        wait_for(lambda: process.poll() is not None)
+
+    def hear(wait) -> None:
+        wait()
+        heard.append(process.returncode)
+
+    waits = [process.wait, lambda: process.wait(1000), poll] * 4
+    threads = [threading.Thread(target=hear, args=(wait,)) for wait in waits]
+    for thread in threads:
+        thread.start()
+    process.stdin.close()
+    for thread in threads:
+        thread.join()
+    assert heard == [status] * 12
+
+
+def test_a_wait_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the pidfd; the standard library polls, up to 20 times a second, before Python 3.15."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError
+
+    with subprocess.Popen(["cat"], stdin=standard.PIPE) as process, monkeypatch.context() as patched:
+        patched.setattr(time, "sleep", fail)
+        with pytest.raises(subprocess.TimeoutExpired) as caught:
+            process.wait(0.05)
+        assert caught.value.timeout == 0.05
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0)
+        threading.Timer(0.1, process.stdin.close).start()
+        assert process.wait(1000) == 0
+
+
+def test_signals_never_hit_a_recycled_pid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a stray reap the pid is anybody's; the pidfd is nobody's."""
+    process = subprocess.Popen(["true"])
+    os.waitpid(process.pid, 0)
+    bystander = standard.Popen(["sleep", "1000"])
+    process.pid = bystander.pid
+    monkeypatch.setattr(os, "kill", None)
+    process._child.returncode = None
+    for _ in range(2):
+        process.terminate()
+        process.kill()
+        process.send_signal(signal.SIGKILL)
+    monkeypatch.undo()
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+    process.wait()
+
+
+def test_a_dropped_handle_is_no_death() -> None:
+    process = subprocess.Popen(["sleep", "1000"])
+    watched = Watched([process.pid])
+    with pytest.warns(ResourceWarning, match="still running"):
+        del process
+        gc.collect()
+    subprocess.run(["true"])
+    assert len(watched.alive(within=LIFE)) == 1
+    watched.kill()
+    assert watched.alive(within=DEATH) == []
+    watched.close()
+    subprocess.run(["true"])  # reaps it, as the standard library's Popen does
+
+
+def test_fds_of_a_program() -> None:
+    """Two each, and none once it has been reaped."""
+
+    def fds() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    kept = _native.lifeline_open(pdeathsig=False)
+    before = fds()
+    processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(10)]
+    assert fds() == before + 20
+    for process in processes:
+        process.kill()
+        process.wait()
+    assert fds() == before + 1  # a description is kept for the next one
+    _native.lifeline_close(kept)
+
+
+def test_what_it_tells_of_itself() -> None:
+    with subprocess.Popen(["cat"], stdin=standard.PIPE) as process:
+        assert process.guard is not None
+        assert process.guard.layers == ("lifeline", "pdeathsig")
+        assert repr(process) == "<Popen: returncode: None args: ['cat'] guarded>"
+    with subprocess.Popen(["true"], death_signal=signal.SIGTERM) as process:
+        assert process.guard is not None
+        assert (process.guard.layers, process.guard.signal) == (("lifeline",), signal.SIGTERM)
+    with subprocess.Popen(["true"], guard=False) as process:
+        assert process.guard is None
