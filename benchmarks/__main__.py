@@ -1,12 +1,13 @@
 import sys
 
-from . import _measure, death, imports, start, waiting
+from . import _measure, death, imports, popen, start, waiting
 
 sys.exit(
     _measure.main(
         {
             "imports": imports.measure,
             "start": start.measure,
+            "popen": popen.measure,
             "death": death.measure,
             "waiting": waiting.measure,
         }

@@ -439,6 +439,18 @@ int og_lifeline_owner(int fd)
     return owner > 0 ? owner : 0;
 }
 
+/* Whether `fd` is a write end. A program that passes on a number which it has
+ * closed, and which is ours by now, would keep all that hang on it alive. */
+bool og_is_writer(int fd)
+{
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < strand_count && !found; i++)
+        found = strands[i].writer.fd == fd && og_still_ours(&strands[i].writer);
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 /* Around a fork: no child is born between pipe2() and the moment at which its
  * write end is known here. Makes the first pipe as well, so that a child forked
  * by whatever means can still arm itself, with die_with_parent(); without free
@@ -455,15 +467,16 @@ void og_lifelines_unlock(void)
 }
 
 /* In a child, which must not keep its siblings alive nor anybody waiting: closes
- * its copies of the parent's write ends. Changes no memory, since that is the
- * parent's in a child of clone(CLONE_VM). */
-void og_lifelines_close_copies(void)
+ * its copies of the parent's write ends, all but the one that it has a use for
+ * itself. Changes no memory, since that is the parent's in a child of
+ * clone(CLONE_VM). */
+void og_lifelines_close_copies(int used)
 {
     for (size_t i = 0; i < strand_count; i++)
         if (og_still_ours(&strands[i].writer))
             close(strands[i].writer.fd);
     for (size_t i = 0; i < kept_count; i++)
-        if (og_still_ours(&kept_from_forks[i]))
+        if (kept_from_forks[i].fd != used && og_still_ours(&kept_from_forks[i]))
             close(kept_from_forks[i].fd);
 }
 
@@ -472,7 +485,7 @@ void og_lifelines_close_copies(void)
 struct pipe_end og_lifelines_leave(void)
 {
     struct pipe_end left = reader;
-    og_lifelines_close_copies();
+    og_lifelines_close_copies(-1);
     strand_count = kept_count = 0;
     spare = reader = OG_NO_PIPE;
     return left;

@@ -49,13 +49,14 @@ bool og_identify(struct pipe_end *end, int fd);
 bool og_still_ours(const struct pipe_end *end);
 void og_close_if_ours(struct pipe_end *end);
 int og_load(int fd, int sig, struct og_error *err);
+bool og_is_writer(int fd);
 void og_lifelines_lock(void);
 void og_lifelines_unlock(void);
 int og_rehearse_pdeathsig(struct og_error *err);
 
 /* Async-signal-safe: used between fork or clone and exec. */
 struct pipe_end og_lifelines_leave(void);
-void og_lifelines_close_copies(void);
+void og_lifelines_close_copies(int used);
 int og_make_mine(int fd, struct og_error *err);
 int og_set_pdeathsig(int sig, struct og_error *err);
 int og_die_if_hung_up(int fd, int sig, struct og_error *err);

@@ -296,6 +296,9 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     struct lists lists = {.paths = paths, .args = args, .env = env};
 
     s->pid = s->pidfd = -1;
+    for (int i = 0; i < s->keep_count + 3; i++)
+        if (og_is_writer(i < s->keep_count ? s->keep_fds[i] : s->stdio[i - s->keep_count]))
+            return refused(s, EBADF, "fcntl(F_SETFD)");
     lists.env_count = s->env_count >= 0 ? s->env_count : count_environ();
     size_t room = (size_t)s->path_count + (size_t)s->arg_count + (size_t)lists.env_count + 3;
     lists.pointers = malloc(room * sizeof *lists.pointers);

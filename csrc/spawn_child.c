@@ -226,7 +226,7 @@ int og_spawn_child(void *argument)
     if (s->close_fds)
         close_others(a);
     else
-        og_lifelines_close_copies();
+        og_lifelines_close_copies(a->report);
     if (s->lifeline >= 0 && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
         goto fail;
     if (!a->no_handlers)

@@ -357,14 +357,13 @@ static void to_command(int sig)
         send_signal(command.fd, sig);
 }
 
-static void forward(const struct signalfd_siginfo *info)
+static void forward(int sig, int code, pid_t sender)
 {
-    int sig = (int)info->ssi_signo;
-    if (sig == SIGCHLD || (info->ssi_code == SI_USER && info->ssi_pid == (uint32_t)getpid()))
+    if (sig == SIGCHLD || (code == SI_USER && sender == getpid()))
         return; /* ours: SIGPIPE of a status fd that nobody reads */
-    if (info->ssi_code > 0) {
+    if (code > 0) {
         bool leader = getsid(0) == getpid();
-        if (info->ssi_code != SI_KERNEL || !leader || (sig != SIGHUP && sig != SIGCONT))
+        if (code != SI_KERNEL || !leader || (sig != SIGHUP && sig != SIGCONT))
             return;
     }
     /* A shell's fg continues the whole group, the command too. */
@@ -373,40 +372,52 @@ static void forward(const struct signalfd_siginfo *info)
     to_command(sig);
 }
 
+static void continued(int sig, siginfo_t *info, void *unused)
+{
+    int code = errno;
+    (void)unused;
+    forward(sig, info->si_code, info->si_pid);
+    errno = code;
+}
+
 /* Stops this process by `sig`, as the command was. Whoever is stopped sees
  * nothing: not that the command was killed meanwhile, nor that it was continued
  * just before. So a helper that is not stopped sends us `sig`, looks whether
  * the command still is, and waits for its end. It signals by a pipe that we
- * own, F_SETSIG, since from inside a pid namespace it could not by a pidfd. */
+ * own, F_SETSIG, since from inside a pid namespace it could not by a pidfd.
+ * SIGCONT is handled at once meanwhile: were it pending, as it is for a
+ * signalfd, the stop signal would discard it, and nobody would go on. */
 static void stop_with_command(int sig)
 {
-    int wake[2];
-    struct sigaction deflt = {.sa_handler = SIG_DFL};
+    int wake[2] = {-1, -1}, sent[2] = {-1, -1};
+    struct sigaction deflt = {.sa_handler = SIG_DFL}, go_on = {.sa_flags = SA_SIGINFO};
     char byte = 0;
-    if (pipe2(wake, O_CLOEXEC) < 0)
-        return;
-    if (fcntl(wake[0], F_SETOWN, getpid()) < 0 || fcntl(wake[0], F_SETSIG, sig) < 0 ||
-        fcntl(wake[0], F_SETFL, O_ASYNC) < 0)
+    command.stopped = 0; /* seen; if it still is, whoever continues us continues it */
+    if (pipe2(wake, O_CLOEXEC) < 0 || pipe2(sent, O_CLOEXEC) < 0 || fcntl(wake[0], F_SETOWN, getpid()) < 0 ||
+        fcntl(wake[0], F_SETSIG, sig) < 0 || fcntl(wake[0], F_SETFL, O_ASYNC) < 0)
         goto done;
+    sigaction(sig, &deflt, NULL);
+    go_on.sa_sigaction = continued;
+    sigaction(SIGCONT, &go_on, NULL);
     pid_t helper = fork();
     if (helper == 0) {
         struct pollfd end = {.fd = command.fd, .events = POLLIN};
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         close(leash[1]);
-        if (write(wake[1], &byte, 1) != 1 || fcntl(wake[0], F_SETSIG, SIGCONT) < 0)
+        /* The second write after the first has returned: a reader of the first could be quicker than its signal. */
+        if (write(wake[1], &byte, 1) != 1 || write(sent[1], &byte, 1) != 1 || fcntl(wake[0], F_SETSIG, SIGCONT) < 0)
             _exit(1);
         if (is_stopped(command.pid))
             poll(&end, 1, -1);
         _exit(write(wake[1], &byte, 1) != 1);
     }
-    close(wake[1]);
-    wake[1] = -1;
+    close(sent[1]); /* so that the helper's end would be the end of the file */
+    sent[1] = -1;
     if (helper > 0) {
         int helper_fd = pidfd_of(helper);
-        sigaction(sig, &deflt, NULL);
-        set_mask(~bit(sig));
-        while (read(wake[0], &byte, 1) < 0 && errno == EINTR)
-            ; /* stopped in here; its end is the end of the file */
+        set_mask(~(bit(sig) | bit(SIGCONT)));
+        while (read(sent[0], &byte, 1) < 0 && errno == EINTR)
+            ; /* stopped in here */
         set_mask(~UINT64_C(0));
         if (helper_fd >= 0) {
             send_signal(helper_fd, SIGKILL);
@@ -414,10 +425,10 @@ static void stop_with_command(int sig)
         }
     }
 done:
-    close(wake[0]);
-    if (wake[1] >= 0)
-        close(wake[1]);
-    command.stopped = 0; /* seen; if it still is, whoever continues us continues it */
+    for (int i = 0; i < 2; i++) {
+        close(wake[i]);
+        close(sent[i]);
+    }
 }
 
 static void read_signals(void)
@@ -426,9 +437,9 @@ static void read_signals(void)
     ssize_t got;
     while ((got = read(signal_fd, info, sizeof info)) > 0)
         for (size_t i = 0; i < (size_t)got / sizeof *info; i++)
-            forward(&info[i]);
+            forward((int)info[i].ssi_signo, info[i].ssi_code, (pid_t)info[i].ssi_pid);
     look_at_stops();
-    if (command.stopped && state == RUNNING)
+    while (command.stopped && state == RUNNING)
         stop_with_command(command.stopped);
 }
 

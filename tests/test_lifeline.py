@@ -25,7 +25,10 @@ def lifeline_fds(pid: int) -> tuple[list[int], list[int]]:
     """The write ends and the armed or armable read ends of a process, from /proc/PID/fdinfo."""
     by_pipe: dict[str, tuple[list[int], list[int]]] = {}
     for name in os.listdir(f"/proc/{pid}/fd"):
-        target = os.readlink(f"/proc/{pid}/fd/{name}")
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:  # of the listing itself
+            continue
         if not target.startswith("pipe:"):
             continue
         with open(f"/proc/{pid}/fdinfo/{name}") as info:

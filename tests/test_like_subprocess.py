@@ -161,6 +161,16 @@ def test_whatever_is_true_is_a_yes() -> None:
     assert subprocess.call(["true"], close_fds="yes", start_new_session="yes", restore_signals="yes") == 0
 
 
+@BOTH
+@pytest.mark.parametrize("close_fds", (True, False))
+def test_a_program_that_another_user_does_not_find(module, close_fds, needs_root_for) -> None:
+    """Found out after the change of ids, by another program in between: its answer must get back."""
+    needs_root_for(True, "setreuid(2) needs root")
+    with pytest.raises(FileNotFoundError) as caught:
+        module.Popen(["/nowhere"], user=65534, close_fds=close_fds)
+    assert caught.value.filename == "/nowhere"
+
+
 # --- signals --------------------------------------------------------------------------------------------------
 
 FAILING = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from test_failed_starts import number_after, soft_limit, state
-from witness import children_of
+from test_lifeline import lifeline_fds
 
 import orphanguard
 from orphanguard import _native, subprocess
@@ -168,14 +168,6 @@ WAYS = {
 }
 
 
-def without_the_kept_one() -> tuple[object, ...]:
-    """The state, without the description that is kept for the next child."""
-    kept = _native.lifeline_open(pdeathsig=False)
-    fds = {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}")}
-    _native.lifeline_close(kept)
-    return sorted(fds - {kept}), children_of(os.getpid())
-
-
 @pytest.mark.parametrize("in_thread", [False, True], ids=["main", "thread"])
 @pytest.mark.parametrize("way", WAYS)
 def test_out_of_fds_at_any_point(way: str, in_thread: bool) -> None:
@@ -185,7 +177,7 @@ def test_out_of_fds_at_any_point(way: str, in_thread: bool) -> None:
     def run() -> None:
         subprocess.run(["true"], **WAYS[way])
         for room in range(40):
-            before = without_the_kept_one()
+            before = state()
             kept = _native.lifeline_open(pdeathsig=False)  # so that a new one has to be made
             try:
                 with soft_limit(number_after(room)):
@@ -199,7 +191,7 @@ def test_out_of_fds_at_any_point(way: str, in_thread: bool) -> None:
                 break
             finally:
                 _native.lifeline_close(kept)
-            assert without_the_kept_one() == before
+            assert state() == before
         else:
             raise AssertionError("never succeeded")
         done.append(True)
@@ -340,3 +332,14 @@ def test_it_names_what_was_refused() -> None:
     with pytest.raises(OSError) as caught:
         subprocess.Popen(["true"], stdin=999)
     assert not isinstance(caught.value, orphanguard.GuardUnavailable)
+
+
+@pytest.mark.parametrize("keywords", [{"pass_fds": True}, {"stdin": True}])
+def test_a_lifeline_is_not_passed_on(keywords: dict[str, object]) -> None:
+    """A number that the program has closed, and that is our write end's by now: its holder would keep all alive."""
+    _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
+    writers, _ = lifeline_fds(os.getpid())
+    for name in keywords:
+        with pytest.raises(OSError) as caught:
+            subprocess.Popen(["true"], **{name: (writers[0],) if name == "pass_fds" else writers[0]})
+        assert caught.value.errno == errno.EBADF

@@ -324,12 +324,16 @@ def test_the_command_is_killed_while_both_are_stopped(mode: str) -> None:
 
 
 @MODES
-def test_stopped_and_continued_in_quick_succession(mode: str) -> None:
-    """However the two are interleaved: it does not stay stopped when the command runs."""
+@pytest.mark.parametrize("whom", ["the group", "the supervisor"])
+def test_stopped_and_continued_in_quick_succession(mode: str, whom: str) -> None:
+    """However the two are interleaved: neither stays stopped."""
     with running(f"--tree={mode}", "sleep", "1000", process_group=0) as (process, command):
         for _ in range(100):
             os.kill(command, signal.SIGSTOP)
-            os.killpg(process.pid, signal.SIGCONT)
+            if whom == "the group":
+                os.killpg(process.pid, signal.SIGCONT)
+            else:
+                os.kill(process.pid, signal.SIGCONT)
         wait_for(lambda: (state(command), state(process.pid)) == ("S", "S"))
         os.kill(command, signal.SIGKILL)
         assert process.wait(timeout=DEATH) == -9

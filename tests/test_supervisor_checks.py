@@ -11,7 +11,7 @@ import pytest
 TOOL = Path(__file__).parents[1] / "tools" / "check-supervisor.sh"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["asan", "valgrind"])
 def test_clean(kind: str) -> None:
     if shutil.which("cc") is None:

@@ -1,0 +1,120 @@
+"""``Popen(["/bin/true"]).wait()``: guarded, against the standard library's unguarded one.
+
+In parents of 0, 1 and 4 GiB; from a worker thread; against a bare C loop of posix_spawn and waitpid (floor.c); against
+subprocess with a preexec_fn, which is forced onto fork; with ``user=``, which is too; and from 8 threads at once.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from time import perf_counter_ns as now
+
+from ._worker import main, serve
+
+PROGRAM = ["/bin/true"]
+BATCH = 5
+THREADS = 8
+GIB = 1 << 30
+
+
+def worker(gib):
+    import orphanguard.subprocess as guarded
+
+    ballast = bytearray(int(gib) * GIB)
+    ballast[:: os.sysconf("SC_PAGE_SIZE")] = b"x" * len(range(0, len(ballast), os.sysconf("SC_PAGE_SIZE")))
+
+    def popen(library, **keywords):
+        if keywords.pop("hook", False):
+            keywords["preexec_fn"] = os.getpid
+        return {"ours": guarded, "theirs": subprocess}[library].Popen(PROGRAM, **keywords)
+
+    def times(library, count, keywords):
+        result = []
+        for _ in range(count):
+            before = now()
+            popen(library, **keywords).wait()
+            result.append(now() - before)
+        return result
+
+    def from_thread(library, count, keywords):
+        result = []
+        thread = threading.Thread(target=lambda: result.extend(times(library, count, keywords)))
+        thread.start()
+        thread.join()
+        return result
+
+    def at_once(library, count):
+        """One number: the time that all of them take together, per program."""
+        threads = [threading.Thread(target=times, args=(library, count, {})) for _ in range(THREADS)]
+        before = now()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return (now() - before) // (count * THREADS)
+
+    serve(times=times, from_thread=from_thread, at_once=at_once)
+
+
+def build_floor(directory):
+    floor = Path(directory, "floor")
+    subprocess.run(["cc", "-O2", "-o", floor, Path(__file__).with_name("floor.c")], check=True)
+    return lambda: list(map(int, subprocess.check_output([floor, PROGRAM[0], str(BATCH)]).split()))
+
+
+def measure(rounds):
+    from . import _measure
+
+    rows = []
+    with tempfile.TemporaryDirectory() as directory, _measure.workers("popen", "0", "1", "4") as (small, one, four):
+        took = _measure.interleaved(
+            rounds(100),
+            floor=build_floor(directory),
+            **{
+                f"{side} {gib}": lambda w=w, side=side: w.ask("times", side, BATCH, {})
+                for side in ("ours", "theirs")
+                for gib, w in ((0, small), (1, one), (4, four))
+            },
+            unguarded=lambda: small.ask("times", "ours", BATCH, {"guard": False}),
+            thread=lambda: small.ask("from_thread", "ours", BATCH, {}),
+            ours_8=lambda: small.ask("at_once", "ours", BATCH),
+            theirs_8=lambda: small.ask("at_once", "theirs", BATCH),
+        )
+        slow = _measure.interleaved(
+            rounds(16),
+            ours=lambda: four.ask("times", "ours", 1, {}),
+            hook=lambda: four.ask("times", "theirs", 1, {"hook": True}),
+            **(
+                {
+                    "ours_user": lambda: four.ask("times", "ours", 1, {"user": 65534}),
+                    "theirs_user": lambda: four.ask("times", "theirs", 1, {"user": 65534}),
+                }
+                if os.geteuid() == 0
+                else {}
+            ),
+        )
+    name = "subprocess"
+    for gib in 0, 1, 4:
+        what = f"Popen and wait, parent of {gib} GiB"
+        rows.append(_measure.compare(what, took[f"ours {gib}"], took[f"theirs {gib}"], 1.0, name=name))
+    rows += [
+        _measure.compare("the same, `guard=False`, 0 GiB", took["unguarded"], took["theirs 0"], name=name),
+        _measure.compare("to posix_spawn and waitpid in C", took["ours 0"], took["floor"], 1.25, name="C"),
+        _measure.compare(
+            "from a worker thread, to from the main one", took["thread"], took["ours 0"], 1.1, name="main"
+        ),
+        _measure.compare(f"from {THREADS} threads at once", took["ours_8"], took["theirs_8"], 1.0, name=name),
+        _measure.compare("to subprocess with `preexec_fn`, 4 GiB", slow["ours"], slow["hook"], 0.02, name="preexec_fn"),
+    ]
+    if "ours_user" in slow:
+        rows.append(_measure.compare("with `user=`, 4 GiB", slow["ours_user"], slow["theirs_user"], name=name))
+    return rows
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["worker"]:
+        worker(sys.argv[2])
+    main(measure)
