@@ -404,8 +404,9 @@ static void stop_with_command(int sig)
         struct pollfd end = {.fd = command.fd, .events = POLLIN};
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         close(leash[1]);
-        /* The second write after the first has returned: a reader of the first could be quicker than its signal. */
-        if (write(wake[1], &byte, 1) != 1 || write(sent[1], &byte, 1) != 1 || fcntl(wake[0], F_SETSIG, SIGCONT) < 0)
+        /* We are told when that is over: a reader of the first write could be quicker than its signal, and our own
+         * end closes the pipe, which is an event as well. */
+        if (write(wake[1], &byte, 1) != 1 || fcntl(wake[0], F_SETSIG, SIGCONT) < 0 || write(sent[1], &byte, 1) != 1)
             _exit(1);
         if (is_stopped(command.pid))
             poll(&end, 1, -1);
@@ -414,15 +415,15 @@ static void stop_with_command(int sig)
     close(sent[1]); /* so that the helper's end would be the end of the file */
     sent[1] = -1;
     if (helper > 0) {
-        int helper_fd = pidfd_of(helper);
         set_mask(~(bit(sig) | bit(SIGCONT)));
         while (read(sent[0], &byte, 1) < 0 && errno == EINTR)
             ; /* stopped in here */
         set_mask(~UINT64_C(0));
-        if (helper_fd >= 0) {
-            send_signal(helper_fd, SIGKILL);
-            close(helper_fd);
-        }
+        /* Until it is gone: its end of the pipe is our SIGCONT, and would undo the next stop. It is ours and not
+         * reaped, so its pid is its own. */
+        kill(helper, SIGKILL);
+        while (waitpid(helper, NULL, 0) < 0 && errno == EINTR)
+            ;
     }
 done:
     for (int i = 0; i < 2; i++) {

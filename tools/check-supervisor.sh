@@ -19,8 +19,8 @@ scenarios() {
     expect 125 --no-such-option
     expect 125 --grace=1x true
     expect 125 --signal=NONE true
-    expect 126 /
-    expect 127 /nonexistent/command
+    expect "${cannot:-126}" /
+    expect "${cannot:-127}" /nonexistent/command
 }
 
 expect() {
@@ -47,6 +47,7 @@ for kind in "${@:-asan}"; do
         command -v valgrind >/dev/null || { echo "valgrind is not installed"; exit 77; }
         ${CC:-cc} -std=gnu11 -g -O1 -o "$program" $sources
         with="valgrind --quiet --error-exitcode=99"
+        cannot=125 # its clone() shares no memory, so the reason of a failed exec does not arrive
         # Its own answer to a system call that it has not heard of is ENOSYS.
         if $with "$program" true 2>&1 | grep -q 'unhandled.*syscall: 434'; then
             ${CC:-cc} -std=gnu11 -g -O1 -Wl,--wrap=syscall -o "$program" $sources tools/valgrind_pidfd.c
