@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -17,6 +18,12 @@ import pytest
 from orphanguard import _native, _waiting, hooks
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+# Where the suite runs in the background, a shell or nohup has had these ignored, and programs inherit that.
+for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
 
 
 def _children() -> set[int]:

@@ -21,8 +21,10 @@ from orphanguard._bin import RUN
 def start():
     lifeline = _native.lifeline_open(pdeathsig=True)
     arguments = [RUN, f"--lifeline-fd={lifeline}", f"--parent-pid={os.getpid()}", "sh", "-c", sys.argv[2]]
-    pid, pidfd = _native.spawn(os.fsencode(RUN), [os.fsencode(each) for each in arguments], [lifeline], lifeline)
-    print(pid, flush=True)
+    request = _native.spawn_request()
+    request.lifeline = lifeline
+    _native.spawn(request, [os.fsencode(RUN)], [os.fsencode(each) for each in arguments], keep_fds=[lifeline])
+    print(request.pid, flush=True)
 if sys.argv[1] == "main":
     start()
 else:

@@ -47,8 +47,10 @@ TREES = {
         100,
         environment={"S": '[ $0 -gt 0 ] && for i in 1 2; do setsid sh -c "$S" $(($0-1)) & done; sleep 1000; :'},
     ),
-    "hydra": Tree(  # each head is replaced by another as soon as it runs
-        'for i in 1 2 3; do setsid sh -c "$S" & done; sleep 1000; :', 2, environment={"S": 'setsid sh -c "$S" & exit'}
+    "hydra": Tree(  # each head is replaced by another as soon as it runs; not for ever, whatever becomes of the test
+        'for i in 1 2 3; do setsid sh -c "$S" 10000 & done; sleep 1000; :',
+        2,
+        environment={"S": '[ $0 -gt 0 ] && setsid sh -c "$S" $(($0-1)) & exit'},
     ),
     "ignores SIGTERM": Tree("trap '' TERM; setsid sleep 1000 & sleep 1000; :", 3, ("--signal=TERM", "--grace=100ms")),
     "stopped": Tree("sleep 1000 & kill -STOP $!; setsid sleep 1000 & kill -STOP $!; kill -STOP $$; :", 3),

@@ -196,7 +196,10 @@ def children_of(pid: int, having: str = "", without: str = "\0\0") -> list[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 found.extend(map(int, (task / "children").read_text().split()))
-    commands = {child: Path(f"/proc/{child}/cmdline").read_text() for child in found}
+    commands = {}
+    for child in found:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            commands[child] = Path(f"/proc/{child}/cmdline").read_text()
     return [child for child, command in commands.items() if having in command and without not in command]
 
 
