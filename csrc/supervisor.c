@@ -61,6 +61,7 @@ static struct {
     pid_t pid;
     int fd;
     int stopped; /* by this signal */
+    bool continued_by_us; /* and the kernel has not told us of it yet */
     bool reaped;
     siginfo_t end;
 } command = {.fd = -1};
@@ -336,7 +337,8 @@ static void timer_fired(void)
 
 /* --- signals ------------------------------------------------------------ */
 
-/* What happened to the command; true if it was continued since the last look. */
+/* What happened to the command; true if somebody else has continued it since the
+ * last look. */
 static bool look_at_stops(void)
 {
     bool continued = false;
@@ -346,15 +348,21 @@ static bool look_at_stops(void)
         if (waitid(P_PIDFD, (id_t)command.fd, &info, WSTOPPED | WCONTINUED | WNOHANG) < 0 || info.si_pid == 0)
             break;
         command.stopped = info.si_code == CLD_CONTINUED ? 0 : info.si_status;
-        continued = info.si_code == CLD_CONTINUED;
+        continued = info.si_code == CLD_CONTINUED && !command.continued_by_us;
+        command.continued_by_us = false;
     }
     return continued;
 }
 
 static void to_command(int sig)
 {
-    if (!command.reaped)
-        send_signal(command.fd, sig);
+    if (command.reaped)
+        return;
+    /* Or, when the next one comes to us, it would pass for the continuation of a
+     * whole group, and a stop that is under way would stay. */
+    if (sig == SIGCONT && is_stopped(command.pid))
+        command.continued_by_us = true;
+    send_signal(command.fd, sig);
 }
 
 static void forward(int sig, int code, pid_t sender)
