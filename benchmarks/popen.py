@@ -17,6 +17,7 @@ from ._worker import main, serve
 PROGRAM = ["/bin/true"]
 BATCH = 5
 THREADS = 8
+SIZES = "0", "1", "4"  # GiB
 GIB = 1 << 30
 
 
@@ -69,35 +70,37 @@ def measure(rounds):
     from . import _measure
 
     rows = []
-    with tempfile.TemporaryDirectory() as directory, _measure.workers("popen", "0", "1", "4") as (small, one, four):
+    with tempfile.TemporaryDirectory() as directory, _measure.workers("popen", *SIZES, *SIZES) as both:
+        # Each library has processes of its own: with high fds of ours, every vfork is slower.
+        ours, theirs = (dict(zip(SIZES, workers, strict=True)) for workers in (both[:3], both[3:]))
         took = _measure.interleaved(
             rounds(100),
             floor=build_floor(directory),
             **{
-                f"{side} {gib}": lambda w=w, side=side: w.ask("times", side, BATCH, {})
-                for side in ("ours", "theirs")
-                for gib, w in ((0, small), (1, one), (4, four))
+                f"{side} {gib}": lambda side=side, worker=worker: worker.ask("times", side, BATCH, {})
+                for side, workers in (("ours", ours), ("theirs", theirs))
+                for gib, worker in workers.items()
             },
-            unguarded=lambda: small.ask("times", "ours", BATCH, {"guard": False}),
-            thread=lambda: small.ask("from_thread", "ours", BATCH, {}),
-            ours_8=lambda: small.ask("at_once", "ours", BATCH),
-            theirs_8=lambda: small.ask("at_once", "theirs", BATCH),
+            unguarded=lambda: ours["0"].ask("times", "ours", BATCH, {"guard": False}),
+            thread=lambda: ours["0"].ask("from_thread", "ours", BATCH, {}),
+            ours_8=lambda: ours["0"].ask("at_once", "ours", BATCH),
+            theirs_8=lambda: theirs["0"].ask("at_once", "theirs", BATCH),
         )
         slow = _measure.interleaved(
             rounds(16),
-            ours=lambda: four.ask("times", "ours", 1, {}),
-            hook=lambda: four.ask("times", "theirs", 1, {"hook": True}),
+            ours=lambda: ours["4"].ask("times", "ours", 1, {}),
+            hook=lambda: theirs["4"].ask("times", "theirs", 1, {"hook": True}),
             **(
                 {
-                    "ours_user": lambda: four.ask("times", "ours", 1, {"user": 65534}),
-                    "theirs_user": lambda: four.ask("times", "theirs", 1, {"user": 65534}),
+                    "ours_user": lambda: ours["4"].ask("times", "ours", 1, {"user": 65534}),
+                    "theirs_user": lambda: theirs["4"].ask("times", "theirs", 1, {"user": 65534}),
                 }
                 if os.geteuid() == 0
                 else {}
             ),
         )
     name = "subprocess"
-    for gib in 0, 1, 4:
+    for gib in SIZES:
         what = f"Popen and wait, parent of {gib} GiB"
         rows.append(_measure.compare(what, took[f"ours {gib}"], took[f"theirs {gib}"], 1.0, name=name))
     rows += [

@@ -67,7 +67,6 @@ struct og_spawn_child {
     char *const *paths, *const *argv, *const *envp;
     struct og_error *err; /* what failed; the child's memory and its parent's */
     int report;           /* the launcher's, inherited; -1: it is not the launcher */
-    int main_thread;
     bool no_handlers; /* clone3() has reset them */
     uint64_t mask;
 };

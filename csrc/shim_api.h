@@ -88,9 +88,12 @@ struct og_spawn {
     const char *launcher; /* the program that changes ids; NULL: a copy of this process's memory, and no such program */
     int lifeline; /* from og_lifeline_open(); -1: unguarded */
     int signal;   /* what the lifeline was opened with */
-    int pid;      /* out */
-    int pidfd;    /* out; close-on-exec; -1: there is no child */
-    /* Out; what failed. og_failed_call() may be another's by the time that it is
+    /* Out. */
+    int pdeathsig; /* armed besides the lifeline: it is SIGKILL, from the main thread */
+    int pid;
+    int pidfd; /* close-on-exec; -1: there is no child */
+    long long identity; /* of the pidfd: og_pidfd_identity() */
+    /* What failed. og_failed_call() may be another's by the time that it is
      * asked: a failed child's SIGCHLD runs the user's handler first. */
     const char *failed_call;
 };

@@ -216,7 +216,6 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
         free(header);
         return og_fail(err, -code, header ? "pipe2" : "malloc");
     }
-    int pdeathsig = s->lifeline >= 0 && child->main_thread && s->signal == SIGKILL ? SIGKILL : 0;
     char **at = l->pointers;
     *at++ = launcher[0];
     *at++ = header;
@@ -225,7 +224,7 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     char **env = at;
     at = point_env(at, s, l);
     *at = NULL;
-    int used = snprintf(header, size, "%d %d %lld %lld %d %d %d %d", pipe[1], pdeathsig, s->gid, s->uid, s->path_count,
+    int used = snprintf(header, size, "%d %d %lld %lld %d %d %d %d", pipe[1], s->pdeathsig ? SIGKILL : 0, s->gid, s->uid, s->path_count,
                         s->arg_count, (int)(at - env), s->group_count);
     for (int i = 0; i < s->group_count; i++)
         used += snprintf(header + used, size - (size_t)used, " %u", s->groups[i]);
@@ -292,9 +291,12 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     bool new_ids = s->group_count >= 0 || s->gid >= 0 || s->uid >= 0;
     bool launch = new_ids && s->launcher;
     struct og_error err = {0, NULL};
-    struct og_spawn_child child = {.spawn = s, .main_thread = og_is_main_thread()};
+    struct og_spawn_child child = {.spawn = s};
     struct lists lists = {.paths = paths, .args = args, .env = env};
 
+    /* Not from another thread: it follows the thread that forked. Of another signal
+     * than SIGKILL one is enough, and the lifeline sends that. */
+    s->pdeathsig = s->lifeline >= 0 && s->signal == SIGKILL && og_is_main_thread();
     s->pid = s->pidfd = -1;
     for (int i = 0; i < s->keep_count + 3; i++)
         if (og_is_writer(i < s->keep_count ? s->keep_fds[i] : s->stdio[i - s->keep_count]))
@@ -313,5 +315,8 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
         code = execute_program(&child, new_ids ? 0 : CLONE_VM, s, &lists, &err);
     }
     free(lists.pointers);
-    return code < 0 ? refused(s, err.code, err.call) : 0;
+    if (code < 0)
+        return refused(s, err.code, err.call);
+    s->identity = og_pidfd_identity(s->pidfd);
+    return 0;
 }

@@ -216,10 +216,8 @@ int og_spawn_child(void *argument)
     }
     if (a->report < 0 && set_ids(s, err) < 0)
         goto fail;
-    /* Cleared by a change of ids, so after it. Not from another thread: it
-     * follows the thread that forked. Of another signal than SIGKILL one is
-     * enough, and the lifeline sends that. */
-    if (s->lifeline >= 0 && a->main_thread && s->signal == SIGKILL && og_set_pdeathsig(SIGKILL, err) < 0)
+    /* Cleared by a change of ids, so after it. */
+    if (s->pdeathsig && og_set_pdeathsig(SIGKILL, err) < 0)
         goto fail;
     /* Before the look at the lifeline: our own copies of its write end would
      * hide that the parent is gone. */

@@ -99,7 +99,7 @@ def test_held_under_docker(where: str) -> None:
 YOUNGEST = {
     "ours": "Popen(SLEEP, cwd='/')",
     "ours, close_fds=False": "Popen(SLEEP, cwd='/', close_fds=False)",
-    "ours, pass_fds": "Popen(SLEEP, cwd='/', pass_fds=[1, os.dup2(1, 499), os.dup2(1, 505), os.dup2(1, 1500)])",
+    "ours, pass_fds": "Popen(SLEEP, cwd='/', pass_fds=[1, os.dup2(1, 199), os.dup2(1, 205), os.dup2(1, 300)])",
     "ours, preexec_fn": "Popen(SLEEP, cwd='/', preexec_fn=os.getpid)",
     "the standard library's": "standard.Popen(SLEEP, cwd='/')",
     "the standard library's, close_fds=False": "standard.Popen(SLEEP, cwd='/', close_fds=False)",

@@ -64,8 +64,7 @@ def lifeline_held(fd: int) -> Sequence[int]:
     return held
 
 
-def lifeline_give_back(held: Sequence[int]) -> None:
-    lib.og_lifeline_give_back(held)
+lifeline_give_back: Callable[[Sequence[int]], None] = lib.og_lifeline_give_back
 
 
 def lifeline_owner(fd: int) -> int:
@@ -211,15 +210,17 @@ def spawn_request() -> Any:
 
 def spawn(  # noqa: PLR0917 (keywords take time)
     request: Any,
-    paths: Sequence[bytes],
-    args: Sequence[bytes],
-    env: Sequence[bytes] | None = None,
+    paths: Sequence[Any],
+    args: Sequence[Any],
+    env: Sequence[Any] | None = None,
     keep_fds: Iterable[int] = (),
     cwd: Any = None,
     groups: Sequence[int] | None = None,
     executable: Any = None,
 ) -> None:
     """Executes the first of ``paths`` that is there in a new child, as ``request`` and these arguments say.
+
+    Strings are str, bytes or path-like.
 
     Raises ValueError for a NUL inside a string, and the OSError of what failed: of execve() with ``executable`` as
     its filename, of chdir() with ``cwd``. No process is left then.
@@ -232,12 +233,12 @@ def spawn(  # noqa: PLR0917 (keywords take time)
         keep_array = ffi.new("int[]", keep)
         request.keep_fds, request.keep_count = keep_array, len(keep)
     if cwd is not None:
-        directory = ffi.from_buffer(_strings([os.fsencode(cwd)]))
+        directory = ffi.from_buffer(_strings([cwd]))
         request.cwd = directory
     if groups is not None or request.gid >= 0 or request.uid >= 0:
         from . import _bin
 
-        launcher = ffi.from_buffer(_strings([os.fsencode(_bin.LAUNCH)]))
+        launcher = ffi.from_buffer(_strings([_bin.LAUNCH]))
         request.launcher = launcher
     if groups is not None:
         group_array = ffi.new("unsigned[]", groups)
@@ -251,9 +252,12 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error, request.failed_call)
 
 
-def _strings(strings: Sequence[bytes]) -> bytes:
-    """One after the other, each with its NUL."""
-    joined = b"\0".join(strings)
+def _strings(strings: Sequence[Any]) -> bytes:
+    """One after the other, with a NUL in between: str, bytes or path-like."""
+    try:
+        joined = os.fsencode("\0".join(strings))
+    except TypeError:
+        joined = b"\0".join(map(os.fsencode, strings))
     if joined.count(b"\0") >= len(strings) and joined:
         raise ValueError("embedded null byte")
     return joined
@@ -270,9 +274,7 @@ def pidfd_open(pid: int) -> int:
 # `pidfd_identity` said when it was made, or 0. OSError (EBADF) if it is not that process's any more.
 
 
-def pidfd_identity(pidfd: int) -> int:
-    identity: int = lib.og_pidfd_identity(pidfd)
-    return identity
+pidfd_identity: Callable[[int], int] = lib.og_pidfd_identity
 
 
 def pidfd_check(pidfd: int, identity: int) -> None:
@@ -280,9 +282,10 @@ def pidfd_check(pidfd: int, identity: int) -> None:
         _fail(code, os_error)
 
 
-def pidfd_close(pidfd: int, identity: int) -> None:
-    """Closes it, unless it is somebody else's by now."""
-    lib.og_pidfd_close(pidfd, identity)
+#: Closes it, unless it is somebody else's by now.
+pidfd_close: Callable[[int, int], None] = lib.og_pidfd_close
+#: Reaps the child if it has ended, and gives its lifeline back, from `lifeline_held`.
+pidfd_reap: Callable[[int, int, Sequence[int]], None] = lib.og_pidfd_reap
 
 
 def pidfd_send_signal(pidfd: int, identity: int, signal: int) -> None:
@@ -307,11 +310,6 @@ def pidfd_wait(pidfd: int, identity: int) -> int | None:
     if code <= _FAILED:
         _fail(code - _FAILED, os_error)
     return None if code == _RUNNING else code
-
-
-def pidfd_reap(pidfd: int, identity: int, held: Sequence[int]) -> None:
-    """Reaps the child if it has ended, and gives its lifeline back, from `lifeline_held`."""
-    lib.og_pidfd_reap(pidfd, identity, held)
 
 
 _reaped_status = lib.og_pidfd_reaped_status

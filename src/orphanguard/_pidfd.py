@@ -22,6 +22,10 @@ from . import _native
 from ._errors import StatusLostWarning
 from ._native import wait_readable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
@@ -38,7 +42,7 @@ class Child:
     start which is interrupted has one owner for whatever there is.
     """
 
-    def __init__(self, lifeline: int) -> None:
+    def __init__(self, lifeline: int, *, closes: bool = False) -> None:
         self.pid = 0
         self.pidfd = -1
         self.identity = 0  # of the pidfd, whose number alone proves nothing: see csrc/pidfd.c
@@ -49,6 +53,7 @@ class Child:
         self.watched = False  #: the registry has its pidfd in an epoll
         self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
         self._closed = False
+        self._closes = closes  # by itself, when it has been reaped: nobody else knows of the pidfd
 
     @property
     def lifeline(self) -> int:
@@ -62,6 +67,14 @@ class Child:
     def identify(self) -> None:
         """The pidfd has just been made."""
         self.identity = _native.pidfd_identity(self.pidfd)
+
+    def spawn(self, request: Any, *what: Any, **how: Any) -> None:
+        """`_native.spawn`, armed on our lifeline."""
+        request.lifeline = self._lifeline[0]
+        try:
+            _native.spawn(request, *what, **how)
+        finally:
+            self.pid, self.pidfd, self.identity = request.pid, request.pidfd, request.identity
 
     def check(self) -> None:
         """OSError (EBADF) if this program has closed the pidfd."""
@@ -197,6 +210,8 @@ class Child:
         if self.returncode is None:
             self.returncode = returncode
         _native.pidfd_reap(self.pidfd, self.identity, self._lifeline)
+        if self._closes:
+            self._closed = True
 
     def _settled(self) -> bool:
         """Its end has been seen, and nothing is left to be done: `_ended` was not interrupted by an exception."""
@@ -215,7 +230,8 @@ class Child:
         """
         self.pid = pid
         try:
-            self.pidfd = _native.pidfd_open(pid)
+            if self.pidfd < 0:  # else an exception has interrupted this, and it is called again
+                self.pidfd = _native.pidfd_open(pid)
         except ProcessLookupError:
             pass
         except OSError:  # then there will be no child; as long as it has not been reaped, the pid is its own
@@ -223,6 +239,7 @@ class Child:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 os.kill(pid, 9)
                 os.waitpid(pid, 0)
+            self.returncode = -9
             raise
         # It may have ended and have been reaped behind our back, and its pid be another's by now. The kernel forgets
         # the owner of a description with the process, not with the number.

@@ -7,7 +7,8 @@ by tests/test_stdlib_drift.py:
 
 - ``Popen.__init__`` calls ``_execute_child`` with the 21 positional arguments that are named below, and with
   ``process_group`` as the 22nd from 3.11 on; it cleans up the pipes if that raises.
-- ``_execute_child`` sets ``pid`` and ``_child_created``, and ends by ``_close_pipe_fds``.
+- ``_execute_child`` sets ``pid`` and ``_child_created``, and ends by ``_close_pipe_fds``, which sets
+  ``_closed_child_pipe_fds`` and, where there is no pipe, does nothing else.
 - ``poll`` calls ``_internal_poll``; so do, with a ``_deadstate``, ``__del__``, and each start for those that were
   dropped while they ran. ``wait`` calls ``_wait``. Both leave the exit code in ``returncode``, and nothing else but
   ``send_signal`` uses the pid.
@@ -86,19 +87,18 @@ class Popen(_standard.Popen[AnyStr]):
         return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *rest: Any) -> None:
-        lifeline = -1
-        if self._guarded:
-            # The second layer follows the thread, and a signal that can be handled shall come once.
-            self._pdeathsig = self._death_signal == _signal.SIGKILL and _native.is_main_thread()
-            # What a spawned child is refused comes back. Out of a forked one no reason does, so it is rehearsed.
-            rehearse = self._pdeathsig and preexec_fn is not None
-            lifeline = _native.lifeline_open(pdeathsig=rehearse, signal=self._death_signal)
-        child = Child(lifeline)
+        forks = preexec_fn is not None
+        if forks:  # as csrc/spawn.c decides for the others
+            self._pdeathsig = self._guarded and self._death_signal == _signal.SIGKILL and _native.is_main_thread()
+        # What a spawned child is refused comes back. Out of a forked one no reason does, so it is rehearsed.
+        rehearse = self._pdeathsig
+        lifeline = _native.lifeline_open(pdeathsig=rehearse, signal=self._death_signal) if self._guarded else -1
+        child = Child(lifeline, closes=True)
         try:
-            if preexec_fn is None:
-                self._spawn(child, args, executable, *rest)
-            else:
+            if forks:
                 self._fork(child, args, executable, preexec_fn, *rest)
+            else:
+                self._spawn(child, args, executable, *rest)
             self._child = child
             self.pid = child.pid
             self._child_created = True
@@ -136,11 +136,9 @@ class Popen(_standard.Popen[AnyStr]):
         args, executable = _command(args, executable, shell)
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         environment = None if env is None else _environment(env)
-        keep_fds = [int(fd) for fd in pass_fds]
-        if any(not 0 <= fd < 2**31 for fd in keep_fds):
-            raise ValueError("bad value(s) in fds_to_keep")
+        keep_fds = _fds(pass_fds) if pass_fds else ()
         request = _native.spawn_request()
-        request.lifeline, request.signal = child.lifeline, self._death_signal
+        request.signal = self._death_signal
         request.close_fds, request.restore_signals = bool(close_fds), bool(restore_signals)
         request.new_session = bool(start_new_session)
         request.umask, request.process_group = umask, process_group
@@ -149,21 +147,22 @@ class Popen(_standard.Popen[AnyStr]):
             request.gid = _id(gid, "gid")
         if uid is not None:
             request.uid = _id(uid, "uid")
-        try:
-            _native.spawn(
-                request,
-                _paths(executable, env),
-                list(map(os.fsencode, args)),
-                environment,
-                keep_fds,
-                cwd,
-                None if gids is None else _groups(gids),
-                executable,
-            )
-        finally:
-            child.pid, child.pidfd = request.pid, request.pidfd
-        child.identify()
-        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+        child.spawn(
+            request,
+            _paths(executable, env),
+            args,
+            environment,
+            keep_fds,
+            cwd,
+            None if gids is None else _groups(gids),
+            executable,
+        )
+        self._pdeathsig = bool(request.pdeathsig)
+        pipes = (p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+        if max(pipes) < 0:
+            self._closed_child_pipe_fds = True  # all that the other would do; it takes 2 % of a start
+        else:
+            self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
     def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *rest: Any) -> None:
         """By the standard library's fork(), for a hook of the user's."""
@@ -176,16 +175,16 @@ class Popen(_standard.Popen[AnyStr]):
         last_fork = _native.last_fork()
         try:
             super()._execute_child(args, executable, hook if self._guarded else preexec_fn, *rest)  # type: ignore[misc]
+            child.adopt_forked(self.pid)
         except BaseException as error:
             # A child whose hook or program could not be run has been reaped; one is left after an interruption.
             # Its pid is lost if that came at the return of the fork. But it is about to make the lifeline its own.
             pid = self.pid if self._child_created else 0
             if self._guarded and not pid and _native.last_fork() != last_fork and not isinstance(error, OSError):
                 pid = child.owner(patience=1)
-            if pid and self.returncode is None:
+            if pid and self.returncode is None and child.returncode is None:
                 child.adopt_forked(pid, patience=1)
             raise
-        child.adopt_forked(self.pid)
 
     def _arm(self, lifeline: int) -> None:
         try:
@@ -207,22 +206,19 @@ class Popen(_standard.Popen[AnyStr]):
                 if _deadstate is None:
                     raise
                 self.returncode = _deadstate
-            if child.returncode is not None:
-                child.close()
-        elif _deadstate is not None:
+        elif _deadstate is not None and child.returncode is None:
             child.disown()  # asyncio reaps by itself, and sets our returncode
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
         child = self._child
         if self.returncode is None and child is not None:
-            if child.inherited:
-                raise ChildProcessError(errno.ECHILD, f"process {self.pid} is not a child of this process")
             returncode = child.wait(timeout)
             if returncode is None:
+                if child.inherited:
+                    raise ChildProcessError(errno.ECHILD, f"process {self.pid} is not a child of this process")
                 raise _standard.TimeoutExpired(self.args, timeout)  # type: ignore[arg-type]
             self.returncode = returncode
-            child.close()
         return self.returncode
 
     def _dup_pidfd(self) -> int:
@@ -246,7 +242,7 @@ def _command(args: Any, executable: Any, shell: bool) -> tuple[list[Any], Any]:
     """As the standard library has it."""
     if isinstance(args, (str, bytes)):
         args = [args]
-    elif isinstance(args, os.PathLike):
+    elif not isinstance(args, (list, tuple)) and isinstance(args, os.PathLike):  # that one's check takes long
         if shell:
             raise TypeError("path-like args is not allowed when shell is true")
         args = [args]
@@ -259,12 +255,19 @@ def _command(args: Any, executable: Any, shell: bool) -> tuple[list[Any], Any]:
     return args, args[0] if executable is None else executable
 
 
-def _paths(executable: Any, env: Any) -> list[bytes]:
+def _paths(executable: Any, env: Any) -> list[Any]:
     """What execvpe() would try."""
     path = os.fsencode(executable)
-    if os.path.dirname(path):
-        return [path]
+    if b"/" in path:
+        return [executable]
     return [os.path.join(os.fsencode(directory), path) for directory in os.get_exec_path(env)]
+
+
+def _fds(numbers: Any) -> list[int]:
+    fds = [int(fd) for fd in numbers]
+    if not all(0 <= fd < 2**31 for fd in fds):
+        raise ValueError("bad value(s) in fds_to_keep")
+    return fds
 
 
 def _environment(env: Any) -> list[bytes]:

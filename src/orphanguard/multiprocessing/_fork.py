@@ -29,6 +29,7 @@ class Popen(GuardedPopen, popen_fork.Popen):
             _stdlib.launch_fork(self, process_obj)
             child.pidfd = _native.started_child()
             child.pid = self.pid
+            child.identify()
             self.adopt(child, process_obj)
         except BaseException:
             if child.inherited:

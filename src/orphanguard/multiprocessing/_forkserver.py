@@ -120,6 +120,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             answer_w = -1
             self.pid = child.pid = _stdlib.read_signed(child.status)
             child.pidfd = _native.pidfd_open(child.pid)
+            child.identify()
             sent = True
             with open(data_w, "wb", closefd=False) as file:
                 file.write(data)

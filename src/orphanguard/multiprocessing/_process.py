@@ -34,7 +34,6 @@ class GuardedPopen:
 
     def adopt(self, child: Child, process_obj: Any) -> None:
         """The last step of a launch: from here on the child is waited for."""
-        child.identify()
         _waiting.registry().add(child, process_obj)
         self.child = child
         self.sentinel = child.pidfd

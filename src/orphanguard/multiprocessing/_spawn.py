@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 def spawnv(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
     """``util.spawnv_passfds``, armed: fills in ``child``, whose lifeline it uses, and returns its pid."""
-    request = _native.spawn_request()
-    request.lifeline = child.lifeline
-    try:
-        executable, arguments = os.fsencode(path), [os.fsencode(arg) for arg in args]
-        _native.spawn(request, [executable], arguments, keep_fds=list(fds), executable=os.fsdecode(path))
-    finally:
-        child.pid, child.pidfd = request.pid, request.pidfd
+    child.spawn(_native.spawn_request(), [path], args, keep_fds=list(fds), executable=os.fsdecode(path))
     return child.pid
 
 
