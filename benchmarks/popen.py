@@ -1,7 +1,8 @@
 """``Popen(["/bin/true"]).wait()``: guarded, against the standard library's unguarded one.
 
 In parents of 0, 1 and 4 GiB; from a worker thread; against a bare C loop of posix_spawn and waitpid (floor.c); against
-subprocess with a preexec_fn, which is forced onto fork; with ``user=``, which is too; and from 8 threads at once.
+subprocess with a preexec_fn, which is forced onto fork; with ``user=``, which is too; with many fds open; from 8
+threads at once.
 """
 
 import os
@@ -17,6 +18,7 @@ from ._worker import main, serve
 PROGRAM = ["/bin/true"]
 BATCH = 5
 THREADS = 8
+FDS = 2000
 SIZES = "0", "1", "4"  # GiB
 GIB = 1 << 30
 
@@ -40,6 +42,13 @@ def worker(gib):
             result.append(now() - before)
         return result
 
+    def with_fds(library, count):
+        fds = [os.dup(0) for _ in range(FDS)]
+        result = times(library, count, {})
+        for fd in fds:
+            os.close(fd)
+        return result
+
     def from_thread(library, count, keywords):
         result = []
         thread = threading.Thread(target=lambda: result.extend(times(library, count, keywords)))
@@ -57,7 +66,7 @@ def worker(gib):
             thread.join()
         return (now() - before) // (count * THREADS)
 
-    serve(times=times, from_thread=from_thread, at_once=at_once)
+    serve(times=times, from_thread=from_thread, with_fds=with_fds, at_once=at_once)
 
 
 def build_floor(directory):
@@ -83,6 +92,8 @@ def measure(rounds):
             },
             unguarded=lambda: ours["0"].ask("times", "ours", BATCH, {"guard": False}),
             thread=lambda: ours["0"].ask("from_thread", "ours", BATCH, {}),
+            ours_fds=lambda: ours["0"].ask("with_fds", "ours", BATCH),
+            theirs_fds=lambda: theirs["0"].ask("with_fds", "theirs", BATCH),
             ours_8=lambda: ours["0"].ask("at_once", "ours", BATCH),
             theirs_8=lambda: theirs["0"].ask("at_once", "theirs", BATCH),
         )
@@ -110,6 +121,7 @@ def measure(rounds):
             "from a worker thread, to from the main one", took["thread"], took["ours 0"], 1.1, name="main"
         ),
         _measure.compare(f"from {THREADS} threads at once", took["ours_8"], took["theirs_8"], 1.0, name=name),
+        _measure.compare(f"parent has {FDS:,} fds open", took["ours_fds"], took["theirs_fds"], name=name),
         _measure.compare("to subprocess with `preexec_fn`, 4 GiB", slow["ours"], slow["hook"], 0.02, name="preexec_fn"),
     ]
     if "ours_user" in slow:

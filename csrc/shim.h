@@ -68,8 +68,11 @@ struct og_spawn_child {
     struct og_error *err; /* what failed; the child's memory and its parent's */
     int report;           /* the launcher's, inherited; -1: it is not the launcher */
     bool no_handlers; /* clone3() has reset them */
+    bool shares_fds;  /* with its parent, until it leaves that table */
     uint64_t mask;
 };
+
+#define OG_LEAVE_FDS "close_range(CLOSE_RANGE_UNSHARE)"
 
 int og_spawn_child(void *argument);
 void og_set_signal_mask(const uint64_t *mask, uint64_t *old);

@@ -107,7 +107,8 @@ static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
     if (locked)
         og_lifelines_lock();
     og_set_signal_mask(&all, &child->mask);
-    int pid = clone_child(stack, sizeof stack, memory | CLONE_VFORK | CLONE_PIDFD, child, pidfd);
+    int files = child->shares_fds ? CLONE_FILES : 0;
+    int pid = clone_child(stack, sizeof stack, memory | files | CLONE_VFORK | CLONE_PIDFD, child, pidfd);
     if (pid < 0)
         og_fail(child->err, errno, "clone");
     og_set_signal_mask(&child->mask, NULL);
@@ -127,7 +128,7 @@ static int reap(int pidfd)
 
 /* Starts it and waits until it has executed something or failed. A child that
  * has failed has been reaped. */
-static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, struct og_error *err)
+static int start_once(struct og_spawn_child *child, int memory, struct og_spawn *s, struct og_error *err)
 {
     int pidfd = -1;
     child->err = err;
@@ -157,6 +158,22 @@ static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, s
     s->pid = pid;
     s->pidfd = high;
     return 0;
+}
+
+/* A copy of a table of fds takes time with each of them, and to close them takes
+ * it again. So the child shares its parent's, and leaves it with what it needs:
+ * Linux 5.9, and not where a seccomp filter is older than that. */
+static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, struct og_error *err)
+{
+    static bool unavailable;
+    child->shares_fds = memory && s->close_fds && !__atomic_load_n(&unavailable, __ATOMIC_RELAXED);
+    int code = start_once(child, memory, s, err);
+    if (code == 0 || strcmp(err->call, OG_LEAVE_FDS) != 0)
+        return code;
+    __atomic_store_n(&unavailable, true, __ATOMIC_RELAXED);
+    child->shares_fds = false;
+    *err = (struct og_error){0, NULL};
+    return start_once(child, memory, s, err);
 }
 
 /* What a program is executed with. */

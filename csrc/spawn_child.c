@@ -28,6 +28,9 @@
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
 /* Where ids once had 16 bits, the plain names are of those. */
 #ifdef SYS_setgroups32
 #define OG_SETGROUPS SYS_setgroups32
@@ -126,6 +129,29 @@ static int next_kept(const struct og_spawn_child *a, int to, int *i)
     return a->report <= to && a->report > fd ? a->report : fd;
 }
 
+/* Out of the parent's table of fds, with a copy of those that are needed: the
+ * kernel copies no others, however many there are. Before anything is done to an
+ * fd, since it would be done to the parent's. (Before Linux 6.11 and the stable
+ * ones of that time, the program may find free numbers from 64 on skipped if its
+ * parent had 64 and more open.)
+ *
+ * If the parent is gone by now, this closes its fds as its exit would have: the
+ * lifelines' write ends first, and so we are killed here. Hence no look at the
+ * lifeline afterwards. */
+static int leave_fds(const struct og_spawn_child *a, struct og_error *err)
+{
+    const struct og_spawn *s = a->spawn;
+    int top = a->report > STDERR_FILENO ? a->report : STDERR_FILENO;
+    if (s->keep_count && s->keep_fds[s->keep_count - 1] > top)
+        top = s->keep_fds[s->keep_count - 1];
+    for (int i = 0; i < 3; i++)
+        if (s->stdio[i] > top)
+            top = s->stdio[i];
+    if (syscall(SYS_close_range, (unsigned)top + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE) < 0)
+        return og_fail(err, errno, OG_LEAVE_FDS);
+    return 0;
+}
+
 /* Closes everything else above stderr: with that, every copy of a lifeline's
  * write end, whoever made it.
  *
@@ -193,6 +219,8 @@ int og_spawn_child(void *argument)
     /* First, so that it dies with its parent wherever it is held up below. */
     if (s->lifeline >= 0 && og_make_mine(s->lifeline, err) < 0)
         goto fail;
+    if (a->shares_fds && leave_fds(a, err) < 0)
+        goto fail;
     for (int i = 0; i < s->keep_count; i++)
         if (make_inheritable(s->keep_fds[i], err) < 0)
             goto fail;
@@ -225,7 +253,7 @@ int og_spawn_child(void *argument)
         close_others(a);
     else
         og_lifelines_close_copies(a->report);
-    if (s->lifeline >= 0 && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
+    if (s->lifeline >= 0 && !a->shares_fds && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
         goto fail;
     if (!a->no_handlers)
         reset_handlers();

@@ -20,8 +20,7 @@ HOLDS = {
     "before stdio": ("dup2", ", stdout=DEVNULL"),
     "before its directory": ("chdir", ", cwd='/'"),
     "before the second layer": ("prctl", ""),
-    "before closing fds": ("close_range", ""),
-    "before the alive check": ("poll", ""),
+    "before it has fds of its own": ("close_range", ""),
     "before exec": ("execve", ""),
     "close_fds=False, before arming": ("fcntl", ", close_fds=False"),
     "close_fds=False, before the alive check": ("poll", ", close_fds=False"),
@@ -88,7 +87,9 @@ def test_killed_while_clone_returns(call: str, library: str) -> None:
 
 
 @strace
-@pytest.mark.parametrize("where", ["before arming", "before the alive check"])
+@pytest.mark.parametrize(
+    "where", ["before arming", "before it has fds of its own", "close_fds=False, before the alive check"]
+)
 def test_held_under_docker(where: str) -> None:
     call, options = HOLDS[where]
     injections = ("clone3:error=ENOSYS", f"{call}:delay_enter={HOLD}:when=1")
@@ -116,17 +117,27 @@ def test_killed_while_a_younger_sibling_is_held(which: str, more: tuple[str, ...
     theirs = "standard" in which
     if which == "the standard library's" and (more or sys.version_info < (3, 11)):
         pytest.skip("it closes its fds one by one, lowest first: docs/design.md, What defeats a lifeline")
-    held = injected(f"chdir:delay_enter={HOLD}:when=1", *more)
-    with parent("programs", "ended", "guarded", *ELDER, YOUNGEST[which], wrapper=held) as tracer:
+    elder_are_gone("chdir", ELDER, YOUNGEST[which], *more, theirs=theirs)
+
+
+@strace
+def test_killed_while_a_younger_sibling_shares_its_fds() -> None:
+    """Ours leaves its parent's table by close_range(), and is what keeps it alive until then."""
+    elder_are_gone("close_range", ("Popen(SLEEP, close_fds=False)",) * 4, "Popen(SLEEP)")
+
+
+def elder_are_gone(call: str, elder: tuple[str, ...], youngest: str, *more: str, theirs: bool = False) -> None:
+    held = injected(f"{call}:delay_enter={HOLD}:when=1", *more)
+    with parent("programs", "ended", "guarded", *elder, youngest, wrapper=held) as tracer:
         [actor] = wait_for(lambda: children_of(tracer.process.pid, "programs.py", "strace"))
-        pids = wait_for(lambda: (found := children_of(actor)) and len(found) == len(ELDER) + 1 and found)
+        pids = wait_for(lambda: (found := children_of(actor)) and len(found) == len(elder) + 1 and found)
         [held_one] = children_of(actor, "programs.py")
-        actors, youngest = tracer.watch([actor]), tracer.watch([held_one])
-        elder = tracer.watch(pid for pid in pids if pid != held_one)
+        actors, last = tracer.watch([actor]), tracer.watch([held_one])
+        others = tracer.watch(pid for pid in pids if pid != held_one)
         actors.kill()
         assert actors.alive(within=DEATH) == []
-        assert elder.alive(within=DEATH) == []
-        assert youngest.alive(within=HOLD / 1e6 + LIFE if theirs else DEATH) == ([held_one] if theirs else [])
+        assert others.alive(within=DEATH) == []
+        assert last.alive(within=HOLD / 1e6 + LIFE if theirs else DEATH) == ([held_one] if theirs else [])
 
 
 WITHOUT_END = """

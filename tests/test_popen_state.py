@@ -252,6 +252,31 @@ def test_the_parents_signals_stay() -> None:
     assert status() == before
 
 
+@pytest.mark.parametrize("failing", [{}, {"cwd": "/nonexistent"}, {"stdin": 999}, {"process_group": 1}])
+def test_the_parents_fds_stay(failing: dict[str, object]) -> None:
+    """The child begins in its parent's table of fds."""
+    if "process_group" in failing and sys.version_info < (3, 11):
+        pytest.skip("process_group is new in Python 3.11")
+    reader, writer = os.pipe()
+    high = os.dup2(writer, 700, inheritable=False)
+    subprocess.run(["true"])  # makes what there is of ours once
+
+    def table() -> dict[str, tuple[bool, str]]:
+        found = {}
+        for fd in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # that of the listing itself
+                found[fd] = os.get_inheritable(int(fd)), os.readlink(f"/proc/self/fd/{fd}")
+        return found
+
+    before = table()
+    with contextlib.suppress(OSError):
+        subprocess.run(["true"], pass_fds=[reader, high], **failing)
+        assert not failing
+    assert table() == before
+    for fd in reader, writer, high:
+        os.close(fd)
+
+
 def test_environment_changes_meanwhile() -> None:
     """Other threads run during a start, and setenv() moves what the child's execve() would read."""
     end = threading.Event()
