@@ -419,8 +419,9 @@ static void continued(int sig, siginfo_t *info, void *unused)
 
 /* Stops this process by `sig`, as the command was. Whoever is stopped sees
  * nothing: not that the command was killed meanwhile, nor that it was continued
- * just before. So a helper that is not stopped sends us `sig`, looks whether
- * the command still is, and waits for its end. It signals by a pipe that we
+ * just before, nor, if it came just before, an order or its parent's death. So a
+ * helper that is not stopped sends us `sig`, looks whether the command still is,
+ * and waits for any of these. It signals by a pipe that we
  * own, F_SETSIG, since from inside a pid namespace it could not by a pidfd.
  * SIGCONT is handled at once meanwhile: were it pending, as it is for a
  * signalfd, the stop signal would discard it, and nobody would go on. */
@@ -438,7 +439,7 @@ static void stop_with_command(int sig)
     sigaction(SIGCONT, &go_on, NULL);
     pid_t helper = fork();
     if (helper == 0) {
-        struct pollfd end = {.fd = command.fd, .events = POLLIN};
+        struct pollfd ends[] = {{command.fd, POLLIN, 0}, {options.control_fd, POLLIN, 0}, {parent_fd, POLLIN, 0}};
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         close(leash[1]);
         /* We are told when that is over: a reader of the first write could be quicker than its signal, and our own
@@ -446,7 +447,7 @@ static void stop_with_command(int sig)
         if (write(wake[1], &byte, 1) != 1 || fcntl(wake[0], F_SETSIG, SIGCONT) < 0 || write(sent[1], &byte, 1) != 1)
             _exit(1);
         if (is_stopped(command.pid))
-            poll(&end, 1, -1);
+            poll(ends, 3, -1);
         _exit(write(wake[1], &byte, 1) != 1);
     }
     close(sent[1]); /* so that the helper's end would be the end of the file */
