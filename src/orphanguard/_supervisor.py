@@ -70,6 +70,7 @@ class Supervisor:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self.arguments = options.arguments()
         self.containment = options.containment
         self._control_r, control = _native.pipe()
         try:
@@ -85,12 +86,6 @@ class Supervisor:
     def fds(self) -> tuple[int, int]:
         """Those that it inherits, besides its lifeline."""
         return self._control_r, self._status_w
-
-    def command(self, lifeline: int, *rest: Any) -> list[Any]:
-        """Its argv, with ``rest`` behind its own options."""
-        control, status = self.fds
-        fds = (f"--lifeline-fd={lifeline}", f"--control-fd={control}", f"--status-fd={status}")
-        return [RUN, *fds, *self._options.arguments(), *rest]
 
     def started(self) -> None:
         """It has its copies."""
@@ -143,6 +138,11 @@ class Supervisor:
         self.started()
         self._control.close()
         self._status.close()
+
+
+def command(lifeline: int, control: int, status: int, *rest: Any) -> list[Any]:
+    """Its argv, with ``rest`` behind the fds that it inherits."""
+    return [RUN, f"--lifeline-fd={lifeline}", f"--control-fd={control}", f"--status-fd={status}", *rest]
 
 
 def words(

@@ -302,9 +302,9 @@ _PASS_FDS, _ENV, _SHELL = 1, 3, 6
 
 def _supervised(supervisor: Supervisor, lifeline: int, args: Sequence[Any], *what: Any) -> list[Any]:
     """The supervisor's argv."""
-    from ._supervisor import words
+    from ._supervisor import command, words
 
-    return supervisor.command(lifeline, *words(*what), *args)
+    return command(lifeline, *supervisor.fds, *supervisor.arguments, *words(*what), *args)
 
 
 def _command(args: Any, executable: Any, shell: bool) -> tuple[list[Any], Any]:

@@ -12,6 +12,10 @@ import struct
 from .. import _native
 from . import _stdlib
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: What a fork server's child answers when it is armed: its pid and 0, or an errno.
 ANSWER = struct.Struct("qq")
 
@@ -19,21 +23,22 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file_
 
 
 class Arming:
-    """Unpickles to a call of `arrive` in the child."""
+    """Unpickles to a call of ``function`` of ``module``, which is next to this one, in the child."""
 
-    def __init__(self, function: str, *fds: int) -> None:
+    def __init__(self, module: str, function: str, *arguments: Any) -> None:
+        self.module = module
         self.function = function
-        self.fds = fds
+        self.arguments = arguments
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         # Source text, since sys.path is not set up at that time: a package that is only on the parent's
         # sys.path could not be imported to resolve a reference.
-        arguments = ", ".join(map(str, self.fds))
+        arguments = ", ".join(map(repr, self.arguments))
         return exec, (
             "import sys\n"
             "try: import orphanguard\n"
             f"except ImportError: sys.path.append({_ROOT!r})\n"
-            f"from {__name__} import {self.function}; {self.function}({arguments})",
+            f"from {__package__}.{self.module} import {self.function}; {self.function}({arguments})",
         )
 
 

@@ -23,19 +23,29 @@ class Popen(GuardedPopen, popen_fork.Popen):
     method = "fork"
 
     def _launch(self, process_obj: BaseProcess) -> None:
+        held = None
         child = Child(_native.lifeline_open(pdeathsig=True))
         try:
             self.pdeathsig = _native.arm_next_fork(child.lifeline)
-            _stdlib.launch_fork(self, process_obj)
+            if process_obj._tree is None:  # type: ignore[attr-defined]
+                _stdlib.launch_fork(self, process_obj)
+            else:
+                held = self.below(child, process_obj)
+                _stdlib.launch_fork_by(held.fork)(self, process_obj)
             child.pidfd = _native.started_child()
             child.pid = self.pid
             child.identify()
+            if held is not None:
+                held.release()
             self.adopt(child, process_obj)
         except BaseException:
             if child.inherited:
                 os._exit(1)  # interrupted before it was in its own code: it must not get into its parent's
             self.take_back(child)
             raise
+        finally:
+            if held is not None:
+                held.close()
 
 
 class ForkProcess(GuardedProcess, context.ForkProcess):

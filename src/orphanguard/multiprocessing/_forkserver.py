@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
 
+    from ._below import Held
+
 
 _SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead child's status many times over
 
@@ -97,11 +99,14 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
     def _launch(self, process_obj: BaseProcess) -> None:
         answer_r = answer_w = data_w = -1
         sent = False
+        held = None
         child = ForkServerChild(_native.lifeline_open(pdeathsig=False))
         try:
             answer_r, answer_w = _native.pipe()
-            lifeline, answer = self.duplicate_for_child(child.lifeline), self.duplicate_for_child(answer_w)
-            data = _stdlib.dump_for_forkserver(self, process_obj, lambda: Arming("arrive_forked", lifeline, answer))
+            if process_obj._tree is not None:  # type: ignore[attr-defined]
+                held = self.below(child, process_obj)
+            arming = self._arming(child.lifeline, answer_w, held)
+            data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
             _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
             status, data_w = _stdlib.forkserver_connect(self._fds)
             child.status = OwnFd(status)
@@ -114,6 +119,8 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             with open(data_w, "wb", closefd=False) as file:
                 file.write(data)
             self._await_answer(answer_r, status, child)
+            if held is not None:
+                held.release()
             self.pdeathsig = False
             self.adopt(child, process_obj)
         except BaseException:
@@ -129,9 +136,18 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             child.drop()
             raise
         finally:
+            if held is not None:
+                held.close()
             for fd in (answer_r, answer_w, data_w):
                 if fd >= 0:
                     os.close(fd)
+
+    def _arming(self, lifeline: int, answer: int, held: Held | None) -> Arming:
+        indexes = [self.duplicate_for_child(fd) for fd in (lifeline, answer)]
+        if held is None:
+            return Arming("_arrival", "arrive_forked", *indexes)
+        more = [self.duplicate_for_child(fd) for fd in (*held.supervisor.fds, held.go)]
+        return Arming("_below", "arrive_forked_below", *indexes, more, held.supervisor.arguments)
 
     def _await_answer(self, answer: int, status: int, child: ForkServerChild) -> None:
         if child.answered:

@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
     from .._guard import Guard
     from .._pidfd import Child
+    from .._supervisor import Options
+    from ._below import Held
 
     _ProcessBase = BaseProcess
 else:
     _ProcessBase = object
+
+
+#: In a worker under a supervisor: the description of its parent's end.
+below = -1
 
 
 class GuardedPopen:
@@ -49,6 +55,12 @@ class GuardedPopen:
             child.pidfd = _native.abandon()
             child.drop()
 
+    @staticmethod
+    def below(child: Child, process_obj: Any) -> Held:
+        from ._below import Held
+
+        return Held(child, process_obj._tree)
+
     @property
     def guard(self) -> Guard:
         from .._guard import started_child  # when asked: dataclasses is a large import, and forks pay for it
@@ -67,9 +79,20 @@ class GuardedPopen:
         return returncode
 
     def _send_signal(self, sig: int) -> None:
+        self._check_is_child()
+        self.child.send_signal(sig)
+
+    def terminate(self) -> None:
+        self._check_is_child()
+        self.child.terminate()
+
+    def kill(self) -> None:
+        self._check_is_child()
+        self.child.kill()
+
+    def _check_is_child(self) -> None:
         if self.child.inherited:
             raise AssertionError("can only signal a child process")
-        self.child.send_signal(sig)
 
     def close(self) -> None:
         self.child.close()
@@ -80,7 +103,38 @@ class GuardedProcess(_ProcessBase):
 
     _popen: GuardedPopen | None
 
+    _tree: Options | None = None
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Any = None,
+        name: str | None = None,
+        args: Any = (),
+        kwargs: Any = {},  # noqa: B006 (the standard library's, which copies it)
+        *,
+        daemon: bool | None = None,
+        tree: bool | str = False,
+        grace: float | None = None,
+    ) -> None:
+        if tree is not False or grace is not None:
+            from .._supervisor import Options
+
+            self._tree = Options(tree, grace, None)
+        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+
     start = _stdlib.start
+
+    @property
+    def command_pid(self) -> int | None:
+        """The worker's own pid, under a supervisor (``tree=``), whose pid is ``pid``."""
+        supervisor = None if self._popen is None else self._popen.child.supervisor
+        return None if supervisor is None else supervisor.command_pid
+
+    @property
+    def containment(self) -> str | None:
+        """How the worker's tree is held together: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``."""
+        return None if self._tree is None else self._tree.containment
 
     @property
     def guard(self) -> Guard | None:
@@ -121,7 +175,7 @@ class GuardedProcess(_ProcessBase):
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
         pipe that siblings hold open, and would cost the parent another fd."""
-        armed = _native.armed()
+        armed = max(_native.armed(), below)
         if armed >= 0 and parent_sentinel not in (None, armed):
             os.close(parent_sentinel)
             parent_sentinel = armed

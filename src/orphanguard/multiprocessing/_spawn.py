@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_spawn_posix
 
 from .. import _native
+from .._bin import RUN
 from .._pidfd import Child
 from . import _stdlib
 from ._arrival import Arming
@@ -17,6 +18,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
+
+
+def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+    from .._supervisor import command, words
+
+    assert child.supervisor is not None
+    ours = (child.lifeline, *child.supervisor.fds)
+    pid = spawnv(child, RUN, command(*ours, *child.supervisor.arguments, *words([path]), *args), [*fds, *ours])
+    child.supervisor.started()
+    child.supervisor.await_command(child.pidfd, path)
+    return pid
 
 
 def spawnv(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
@@ -32,13 +44,22 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
         self.pdeathsig = _native.is_main_thread()
         child = Child(_native.lifeline_open(pdeathsig=False))
 
+        copy = -1
+
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-            return spawnv(child, path, args, fds)
+            return (spawnv if child.supervisor is None else _below)(child, path, args, fds)
 
         def arming() -> Arming:
-            return Arming("arrive_spawned", self.duplicate_for_child(child.lifeline))
+            if copy >= 0:
+                return Arming("_below", "arrive_spawned_below", self.duplicate_for_child(copy))
+            return Arming("_arrival", "arrive_spawned", self.duplicate_for_child(child.lifeline))
 
         try:
+            if process_obj._tree is not None:  # type: ignore[attr-defined]
+                from .._supervisor import Supervisor
+
+                child.supervisor = Supervisor(process_obj._tree)  # type: ignore[attr-defined]
+                copy = os.dup(child.lifeline)  # for the worker; the other one stays the supervisor's
             try:
                 _stdlib.launch_spawn(self, process_obj, start, arming)
             finally:
@@ -48,6 +69,9 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
         except BaseException:
             self.take_back(child)
             raise
+        finally:
+            if copy >= 0:
+                os.close(copy)
 
 
 class SpawnProcess(GuardedProcess, context.SpawnProcess):

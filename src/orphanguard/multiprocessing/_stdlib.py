@@ -78,13 +78,19 @@ def _no_pipe() -> tuple[int, int]:
 
 
 _start = replaced(process.BaseProcess.start, _cleanup=_waiting.sweep)
+
+
+def launch_fork_by(fork: Callable[[], int]) -> Callable[..., Any]:
+    return replaced(
+        popen_fork.Popen._launch,
+        # bool and format do nothing here, and are no functions of Python's, each of which costs a fork some pages.
+        os=Overlay(os, pipe=_no_pipe, fork=fork, close=bool, _exit=os._exit),
+        util=Overlay(util, Finalize="".format, close_fds=None),
+    )
+
+
 #: Forks for a Popen and its process, after `_native.arm_next_fork`. If it raises in the parent, there is no child.
-launch_fork = replaced(
-    popen_fork.Popen._launch,
-    # bool and format do nothing here, and are no functions of Python's, each of which costs a fork some pages.
-    os=Overlay(os, pipe=_no_pipe, fork=_native.fork_armed, close=bool, _exit=os._exit),
-    util=Overlay(util, Finalize="".format, close_fds=None),
-)
+launch_fork = launch_fork_by(_native.fork_armed)
 
 
 def start(process_obj: Any) -> None:
