@@ -18,7 +18,7 @@ import orphanguard
 from multiprocessing import resource_tracker
 class Interrupted(Exception): pass
 def interrupt(*_): raise Interrupted
-method, rounds = sys.argv[1], int(sys.argv[2])
+method, rounds, tree = sys.argv[1], int(sys.argv[2]), bool(sys.argv[3:])
 context = orphanguard.get_context(method)
 def pause(): signal.pause()
 def state():
@@ -29,11 +29,11 @@ def state():
         pids = [pid for pid in pids if ") Z " not in open(f"/proc/{pid}/stat").read()]
     return len(os.listdir("/proc/self/fd")), len(pids)
 resource_tracker.ensure_running()
-process = context.Process(target=pause)
+process = context.Process(target=pause, tree=tree)
 process.start(); process.kill(); process.join(); process.close()
 took = 1.0
 for _ in range(5):
-    process = context.Process(target=pause)
+    process = context.Process(target=pause, tree=tree)
     began = time.perf_counter()
     process.start(); took = min(took, time.perf_counter() - began)
     process.kill(); process.join(); process.close()
@@ -42,7 +42,7 @@ before = state()
 interrupted = 0
 dice = random.Random(method)
 for _ in range(rounds):
-    process = context.Process(target=pause)
+    process = context.Process(target=pause, tree=tree)
     try:
         signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.00001, 1.2 * took))
         process.start()
@@ -68,9 +68,10 @@ print("fds fine" if lost <= allowed else f"{lost} fds lost in {interrupted}")
 """
 
 
+@pytest.mark.parametrize("tree", [(), ("tree",)], ids=["", "tree"])
 @pytest.mark.parametrize(("method", "rounds"), [("fork", 300), ("spawn", 60), ("forkserver", 100)])
-def test_interrupted_anywhere(method: str, rounds: int) -> None:
-    command = [sys.executable, "-c", PROGRAM, method, str(rounds)]
+def test_interrupted_anywhere(method: str, rounds: int, tree: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", PROGRAM, method, str(rounds), *tree]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert result.stdout == "True no process left; fds fine\n", result.stderr
 
