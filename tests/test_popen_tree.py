@@ -26,7 +26,7 @@ F_GETSIG = 11  # linux/fcntl.h
 LEAVER = "setsid sleep 1000 & "  # a descendant that nobody but the supervisor finds
 
 PARENT = """
-import json, sys, threading
+import json, os, sys, threading
 from orphanguard import subprocess
 def start():
     global process
@@ -38,7 +38,8 @@ else:
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-sys.stdin.read()
+for line in sys.stdin:
+    exec(line)
 """
 
 
@@ -97,6 +98,26 @@ def test_without_tree_they_survive(name: str) -> None:
     with family(name, "{}") as tree:
         tree.parent.kill()
         assert len(tree.left(within=LIFE)) >= 1
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+@pytest.mark.parametrize("what", ["os.closerange(3, 2000)", "os.execvp('sleep', ['sleep', '1000'])", "process = None"])
+def test_the_parent_is_alive(what: str, thread: str) -> None:
+    """Whatever it does to itself: its pidfd tells the supervisor of its death, and nothing else does."""
+    with family("double fork, setsid", "{'tree': True}", thread) as tree:
+        assert tree.parent.stdin is not None
+        tree.parent.stdin.write(f"{what}; print('done', flush=True)\n".encode())
+        tree.parent.stdin.flush()
+        if "exec" in what:
+            wait_for(lambda: os.readlink(f"/proc/{tree.parent.pid}/exe").endswith("/sleep"))
+        else:
+            assert tree.parent.stdout is not None
+            assert tree.parent.stdout.readline() == b"done\n"
+        watched = Watched(set(tree.token.holders()) - {tree.parent.pid})
+        assert len(watched.alive(within=LIFE)) == 5
+        watched.close(kill=False)
+        tree.parent.kill()
+        assert tree.left(within=DEATH) == []
 
 
 @pytest.mark.parametrize("victims", ["parent", "supervisor", "parent supervisor"])

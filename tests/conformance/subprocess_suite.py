@@ -1,8 +1,9 @@
 """CPython's own tests of subprocess and of asyncio's subprocesses, with orphanguard in the place of subprocess.
 
-    python subprocess_suite.py {subprocess,asyncio} [-k PATTERN] [--stock] [--timeout SECONDS] [--results DIR]
+    python subprocess_suite.py {subprocess,asyncio,tree} [-k PATTERN] [--stock] [--timeout SECONDS] [--results DIR]
 
-See runner.py. What is tested under "asyncio" is a plain event loop whose programs are started by our Popen.
+See runner.py. What is tested under "asyncio" is a plain event loop whose programs are started by our Popen. "tree" is
+"subprocess" with each program under a supervisor.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ def take_the_place_of_subprocess() -> None:
     import subprocess
 
     from orphanguard import subprocess as guarded
+    from orphanguard._supervisor import Options
 
+    if runner.SUITE == "tree":
+        guarded.Popen._tree = Options(True, None, None)
     standard = subprocess.Popen
     start = standard._execute_child
 
@@ -53,4 +57,4 @@ if runner.SUITE:
 
 
 if __name__ == "__main__":
-    runner.main(__file__, ("subprocess", "asyncio"))
+    runner.main(__file__, ("subprocess", "asyncio", "tree"))
