@@ -234,7 +234,7 @@ static void after_fork_in_child(void)
     start.armed = start.busy = 0;
 
     og_close_if_ours(&inherited);
-    inherited = og_lifelines_leave();
+    inherited = og_lifelines_leave(armed ? start.lifeline : -1);
     origin = next_origin;
     og_lifelines_unlock();
 

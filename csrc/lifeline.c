@@ -77,6 +77,15 @@ static struct pipe_end reader = {.fd = -1}; /* of strands[0], for forked childre
  * and to load another takes as long as the rest of the arming. */
 static struct pipe_end spare = {.fd = -1};
 
+/* The descriptions of all children, and the spare. A forked child closes its copies: with one, it could be the last to
+ * have that description in the middle of the parent's end (which drops them one by one, and the write ends with the last
+ * of its own files), and if it ends just then, killed together with the parent say, nobody would be signalled. */
+static struct description {
+    struct pipe_end end;
+    bool for_hook; /* its child will be forked by somebody else, and look for it by its number */
+} *descriptions;
+static size_t description_count, description_room;
+
 /* Write ends of data pipes that a forked child must not keep either: somebody waits for their end of file. Entries
  * whose pipe has been closed go when the next one comes. */
 static struct pipe_end *kept_from_forks;
@@ -127,7 +136,7 @@ static int raise_above(struct pipe_end *end, int above)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > (rlim_t)above)
         soft = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
-    int wish[] = {2 * above > WRITER_FLOOR ? 2 * above : WRITER_FLOOR, above + (soft - above) / 2, above + 1};
+    int wish[] = {above < WRITER_FLOOR ? WRITER_FLOOR : 2 * above, above + (soft - above) / 2, above + 1};
     for (size_t i = 0; i < sizeof wish / sizeof *wish && moved < 0; i++)
         if (wish[i] > above)
             moved = fcntl(end->fd, F_DUPFD_CLOEXEC, wish[i]);
@@ -309,6 +318,38 @@ static int open_solo(struct og_error *err)
     return r.fd;
 }
 
+static struct description *description_of(int fd)
+{
+    for (size_t i = description_count; i-- > 0;)
+        if (descriptions[i].end.fd == fd)
+            return &descriptions[i];
+    return NULL;
+}
+
+static int remember(int fd, bool for_hook, struct og_error *err)
+{
+    struct description *known = description_of(fd); /* the spare; or one that was closed behind our back */
+    if (!known && description_count == description_room) {
+        size_t room = description_room ? 2 * description_room : 8;
+        struct description *grown = realloc(descriptions, room * sizeof *grown);
+        if (!grown)
+            return og_fail(err, ENOMEM, "realloc");
+        descriptions = grown;
+        description_room = room;
+    }
+    if (!known)
+        known = &descriptions[description_count++];
+    known->for_hook = for_hook;
+    return og_identify(&known->end, fd) ? 0 : og_fail(err, errno, "fstat");
+}
+
+static void forget(int fd)
+{
+    struct description *known = description_of(fd);
+    if (known)
+        *known = descriptions[--description_count];
+}
+
 static struct strand *strand_of(const struct pipe_end *end)
 {
     for (size_t i = 0; i < strand_count; i++)
@@ -330,6 +371,7 @@ static void close_locked(int fd, bool may_spare)
         spare = end;
         return;
     }
+    forget(fd);
     /* The read end first: closing the last writer would signal its owner. */
     close(fd);
     strand->used--;
@@ -384,7 +426,7 @@ static int open_new(int sig, bool solo, struct og_error *err)
     }
     if (solo)
         fd = open_solo(err);
-    if (fd >= 0 && og_load(fd, sig, err) < 0) {
+    if (fd >= 0 && (remember(fd, false, err) < 0 || og_load(fd, sig, err) < 0)) {
         close_locked(fd, false);
         return -1;
     }
@@ -394,8 +436,8 @@ static int open_new(int sig, bool solo, struct og_error *err)
 /* A description for one child to be armed on. It stays open in this process
  * until og_lifeline_close(), which is for after the child has been reaped.
  * `sig`: what the child is sent. `pdeathsig`: it will want that layer too, if
- * this is the main thread. */
-int og_lifeline_open(int sig, int pdeathsig)
+ * this is the main thread. `for_hook`: see struct description. */
+int og_lifeline_open(int sig, int pdeathsig, int for_hook)
 {
     int fd = -1;
     struct og_error why = {0, NULL};
@@ -409,8 +451,20 @@ int og_lifeline_open(int sig, int pdeathsig)
         fd = take_spare(&why);
     if (fd < 0 && !why.call)
         fd = open_new(sig, solo, &why);
+    if (fd >= 0)
+        description_of(fd)->for_hook = for_hook;
     pthread_mutex_unlock(&lock);
     return fd >= 0 ? fd : og_report(&why);
+}
+
+/* That child is there. */
+void og_lifeline_hooked(int fd)
+{
+    pthread_mutex_lock(&lock);
+    struct description *known = description_of(fd);
+    if (known)
+        known->for_hook = false;
+    pthread_mutex_unlock(&lock);
 }
 
 void og_lifeline_close(int fd)
@@ -452,6 +506,18 @@ bool og_is_writer(int fd)
     return found;
 }
 
+/* Whether there is one at or below `top`, of which a child that copies so many fds
+ * would have a copy. */
+bool og_writers_below(int top)
+{
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < strand_count && !found; i++)
+        found = strands[i].writer.fd <= top;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 /* Around a fork: no child is born between pipe2() and the moment at which its
  * write end is known here. Makes the first pipe as well, so that a child forked
  * by whatever means can still arm itself, with die_with_parent(); without free
@@ -481,13 +547,16 @@ void og_lifelines_close_copies(int used)
             close(kept_from_forks[i].fd);
 }
 
-/* In a forked child: closes those copies, and returns the read end that is left
- * of the parent's first pipe. */
-struct pipe_end og_lifelines_leave(void)
+/* In a forked child: closes those copies, then its siblings' descriptions, all but
+ * its `own`. Returns the read end that is left of the parent's first pipe. */
+struct pipe_end og_lifelines_leave(int own)
 {
     struct pipe_end left = reader;
     og_lifelines_close_copies(-1);
-    strand_count = kept_count = 0;
+    for (size_t i = 0; i < description_count; i++)
+        if (descriptions[i].end.fd != own && !descriptions[i].for_hook)
+            og_close_if_ours(&descriptions[i].end);
+    strand_count = kept_count = description_count = 0;
     spare = reader = OG_NO_PIPE;
     return left;
 }

@@ -50,12 +50,13 @@ bool og_still_ours(const struct pipe_end *end);
 void og_close_if_ours(struct pipe_end *end);
 int og_load(int fd, int sig, struct og_error *err);
 bool og_is_writer(int fd);
+bool og_writers_below(int top);
 void og_lifelines_lock(void);
 void og_lifelines_unlock(void);
 int og_rehearse_pdeathsig(struct og_error *err);
 
 /* Async-signal-safe: used between fork or clone and exec. */
-struct pipe_end og_lifelines_leave(void);
+struct pipe_end og_lifelines_leave(int own);
 void og_lifelines_close_copies(int used);
 int og_make_mine(int fd, struct og_error *err);
 int og_set_pdeathsig(int sig, struct og_error *err);
@@ -69,6 +70,8 @@ struct og_spawn_child {
     int report;           /* the launcher's, inherited; -1: it is not the launcher */
     bool no_handlers; /* clone3() has reset them */
     bool shares_fds;  /* with its parent, until it leaves that table */
+    int top;          /* the highest fd that it needs */
+    bool has_writers; /* at or below that there is a lifeline's write end; the lock is held */
     uint64_t mask;
 };
 

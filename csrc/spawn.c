@@ -93,7 +93,7 @@ static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
     const uint64_t all = ~(uint64_t)0;
     /* The alternative to closing all: see og_lifelines_close_copies(). No write
      * end may be made or moved before the child has its table of fds. */
-    bool locked = !child->spawn->close_fds;
+    bool locked = !child->spawn->close_fds || child->has_writers;
 
     if (locked)
         og_lifelines_lock();
@@ -151,6 +151,18 @@ static int start_once(struct og_spawn_child *child, int memory, struct og_spawn 
     return 0;
 }
 
+static int top_of(const struct og_spawn_child *a)
+{
+    const struct og_spawn *s = a->spawn;
+    int top = a->report > STDERR_FILENO ? a->report : STDERR_FILENO;
+    if (s->keep_count && s->keep_fds[s->keep_count - 1] > top)
+        top = s->keep_fds[s->keep_count - 1];
+    for (int i = 0; i < 3; i++)
+        if (s->stdio[i] > top)
+            top = s->stdio[i];
+    return top;
+}
+
 /* A copy of a table of fds takes time with each of them, and to close them takes
  * it again. So the child shares its parent's, and leaves it with what it needs:
  * Linux 5.9, and not where a seccomp filter is older than that. */
@@ -158,8 +170,10 @@ static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, s
 {
     static bool unavailable;
     child->shares_fds = memory && s->close_fds && !__atomic_load_n(&unavailable, __ATOMIC_RELAXED);
+    child->top = top_of(child);
+    child->has_writers = child->top > STDERR_FILENO && og_writers_below(child->top);
     int code = start_once(child, memory, s, err);
-    if (code == 0 || strcmp(err->call, OG_LEAVE_FDS) != 0)
+    if (code == 0 || strcmp(err->call, OG_LEAVE_FDS) != 0 || err->code == ENOMEM)
         return code;
     __atomic_store_n(&unavailable, true, __ATOMIC_RELAXED);
     child->shares_fds = false;
@@ -306,9 +320,12 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
      * than SIGKILL one is enough, and the lifeline sends that. */
     s->pdeathsig = s->lifeline >= 0 && s->signal == SIGKILL && og_is_main_thread();
     s->pid = s->pidfd = -1;
-    for (int i = 0; i < s->keep_count + 3; i++)
-        if (og_is_writer(i < s->keep_count ? s->keep_fds[i] : s->stdio[i - s->keep_count]))
-            return refused(s, EBADF, "fcntl(F_SETFD)");
+    for (int i = 0; i < s->keep_count + 3; i++) {
+        int fd = i < s->keep_count ? s->keep_fds[i] : s->stdio[i - s->keep_count];
+        /* Looked at here: a number that is free now will be that of the child's pidfd. */
+        if (fd >= 0 && (fcntl(fd, F_GETFD) < 0 || og_is_writer(fd)))
+            return refused(s, EBADF, i < s->keep_count ? "fcntl(F_SETFD)" : "dup2");
+    }
     lists.env_count = s->env_count >= 0 ? s->env_count : count_environ();
     size_t room = (size_t)s->path_count + (size_t)s->arg_count + (size_t)lists.env_count + 3;
     lists.pointers = malloc(room * sizeof *lists.pointers);

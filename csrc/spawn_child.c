@@ -120,18 +120,15 @@ static int next_kept(const struct og_spawn_child *a, int to, int *i)
  *
  * If the parent is gone by now, this closes its fds as its exit would have: the
  * lifelines' write ends first, and so we are killed here. Hence no look at the
- * lifeline afterwards. */
+ * lifeline afterwards. A copy of a write end, where there is one, goes at once:
+ * what follows may take long (chdir), and whoever is started meanwhile has its
+ * description in the parent alone. */
 static int leave_fds(const struct og_spawn_child *a, struct og_error *err)
 {
-    const struct og_spawn *s = a->spawn;
-    int top = a->report > STDERR_FILENO ? a->report : STDERR_FILENO;
-    if (s->keep_count && s->keep_fds[s->keep_count - 1] > top)
-        top = s->keep_fds[s->keep_count - 1];
-    for (int i = 0; i < 3; i++)
-        if (s->stdio[i] > top)
-            top = s->stdio[i];
-    if (syscall(SYS_close_range, (unsigned)top + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE) < 0)
+    if (syscall(SYS_close_range, (unsigned)a->top + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE) < 0)
         return og_fail(err, errno, OG_LEAVE_FDS);
+    if (a->has_writers)
+        og_lifelines_close_copies(a->report);
     return 0;
 }
 

@@ -123,7 +123,10 @@ def raised(popen: object, call: str, scope: dict[str, object]) -> tuple[object, 
         warnings.simplefilter("ignore")
         eval(f"popen({call})", {**globals(), "popen": popen, **scope}).wait()
     error = caught.value
-    return type(error), getattr(error, "errno", None), getattr(error, "filename", None)
+    filename = getattr(error, "filename", None)
+    if isinstance(filename, os.PathLike):
+        filename = os.fspath(filename)  # as it is told where the standard library takes posix_spawn()
+    return type(error), getattr(error, "errno", None), filename
 
 
 @pytest.mark.parametrize("options", ["", ", stdin=PIPE, stdout=PIPE", ", guard=False"])

@@ -49,8 +49,12 @@ def state(pid: int) -> dict[str, object]:
     for fd in (proc / "fd").iterdir():
         flags = (Path("/proc", str(pid), "fdinfo", fd.name)).read_text().split("flags:")[1].split()[0]
         fds[int(fd.name)] = (os.readlink(fd).split("[")[0], int(flags, 8) & ~os.O_LARGEFILE if int(fd.name) > 2 else 0)
+    told = {field: status[field].strip() for field in FIELDS}
+    # glibc's posix_spawn(), which the standard library takes where it can from 3.13 on, leaves the two that glibc keeps
+    # for itself ignored.
+    told["SigIgn"] = f"{int(told['SigIgn'], 16) & ~(3 << 31):x}"
     return {
-        **{field: status[field].strip() for field in FIELDS},
+        **told,
         "own group": stat[2] == str(pid),
         "own session": stat[3] == str(pid),
         "parent": stat[1],

@@ -58,7 +58,7 @@ class Family:
         )
         assert self.parent.stdout is not None
         self.pid, self.command, self.containment = json.loads(self.parent.stdout.readline())
-        wait_for(lambda: len(self.token.holders()) > tree.size)
+        wait_for(lambda: len(self.token.holders()) >= tree.size + 1 + (self.containment is not None))
 
     def left(self, within: float) -> list[int]:
         def others() -> list[int]:
@@ -104,7 +104,7 @@ def test_without_tree_they_survive(name: str) -> None:
 @pytest.mark.parametrize("what", ["os.closerange(3, 2000)", "os.execvp('sleep', ['sleep', '1000'])", "process = None"])
 def test_the_parent_is_alive(what: str, thread: str) -> None:
     """Whatever it does to itself: its pidfd tells the supervisor of its death, and nothing else does."""
-    with family("double fork, setsid", "{'tree': True}", thread) as tree:
+    with family("ignores SIGTERM", "{'tree': True}", thread) as tree:  # of which nobody ends by himself
         assert tree.parent.stdin is not None
         tree.parent.stdin.write(f"{what}; print('done', flush=True)\n".encode())
         tree.parent.stdin.flush()
@@ -114,7 +114,7 @@ def test_the_parent_is_alive(what: str, thread: str) -> None:
             assert tree.parent.stdout is not None
             assert tree.parent.stdout.readline() == b"done\n"
         watched = Watched(set(tree.token.holders()) - {tree.parent.pid})
-        assert len(watched.alive(within=LIFE)) == 5
+        assert len(watched.alive(within=LIFE)) == 4
         watched.close(kill=False)
         tree.parent.kill()
         assert tree.left(within=DEATH) == []
@@ -129,9 +129,9 @@ def test_in_a_better_containment(containment: str, victims: str, needs_containme
         watched = Watched([{"parent": tree.parent.pid, "supervisor": tree.pid}[name] for name in victims.split()])
         watched.kill()
         watched.close(kill=False)
-        if containment == "cgroup" and "supervisor" in victims:
+        if containment == "cgroup" and victims == "supervisor":
             assert len(tree.left(within=LIFE)) >= 2  # docs/design.md: as the subreaper
-        else:
+        elif containment == "pidns" or victims == "parent":  # else it is as the supervisor had the time or not
             assert tree.left(within=DEATH) == []
 
 
@@ -208,7 +208,7 @@ def test_terminate_with_a_grace() -> None:
 
 
 def test_a_grace_is_not_waited_out() -> None:
-    script = "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"
+    script = "trap 'exit 7' TERM; sleep 1000 & echo ready; wait"
     with running(script, 2, grace=1000, stdout=standard.PIPE) as (process, _):
         process.stdout.readline()
         process.terminate()

@@ -16,7 +16,9 @@ scenarios() {
     expect 3 --signal=TERM --grace=100ms sh -c 'trap "" TERM; setsid sleep 1000 & sleep 1000 & exit 3'
     expect 3 --tree=pidns --grace=5s sh -c 'setsid sleep 1000 & exit 3'
     expect 5 sh -c '(sleep 0.2; kill -CONT '"\$PPID"') & kill -STOP $$; exit 5'
+    expect 5 --executable=/nonexistent --executable=/bin/sh --groups=1,2 --uid="$(id -u)" any -c 'exit 5'
     expect 125 --no-such-option
+    expect 125 --uid=x true
     expect 125 --grace=1x true
     expect 125 --signal=NONE true
     expect "${cannot:-126}" /

@@ -41,20 +41,23 @@ if (_code := lib.og_init()) < 0:
     _fail(_code, os_error)
 
 
-def lifeline_open(*, pdeathsig: bool, signal: int = 9) -> int:
+def lifeline_open(*, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -> int:
     """Opens a description for one child to be armed on; keep it open until that child is reaped.
 
     ``signal``: what the child will be sent.
     ``pdeathsig``: the child will be forked and shall have that layer too, if this is the main thread; whether it
     will be allowed to is found out here, before there is a child (seccomp filters are inherited). A spawned one
     tells by itself.
+    ``for_hook``: somebody else will fork that child, which then arms itself on this number. Other forked children
+    have no copy of it; until `lifeline_hooked`, this one is copied to all.
     """
-    fd: int = lib.og_lifeline_open(signal, pdeathsig)
+    fd: int = lib.og_lifeline_open(signal, pdeathsig, for_hook)
     if fd < 0:
         _fail(fd)
     return fd
 
 
+lifeline_hooked: Callable[[int], None] = lib.og_lifeline_hooked
 lifeline_close: Callable[[int], None] = lib.og_lifeline_close
 
 
@@ -192,6 +195,8 @@ _REQUESTED = (
     "setregid",
     "setreuid",
     "fcntl(F_SETFD)",
+    "fcntl(F_DUPFD_CLOEXEC)",
+    "close_range(CLOSE_RANGE_UNSHARE)",
     "malloc",
     "mmap",
 )

@@ -130,15 +130,21 @@ async def create_subprocess_shell(
     return await _create(cmd, True, limit, {"stdin": stdin, "stdout": stdout, "stderr": stderr, **kwds})
 
 
-_FIXED = {"universal_newlines": False, "bufsize": 0, "text": False, "encoding": None, "errors": None}
+_FIXED = {
+    "universal_newlines": (False, 0, None),
+    "bufsize": (0,),
+    "text": (False, 0, None),
+    "encoding": (None,),
+    "errors": (None,),
+}
 
 
 async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> Process:
     if bool(kwds.pop("shell", shell)) is not shell:
         raise ValueError(f"shell must be {shell}")
-    for name, value in _FIXED.items():
-        if (kwds.pop(name, value) or value) != value:
-            raise ValueError(f"{name} must be {value}")
+    for name, values in _FIXED.items():
+        if kwds.pop(name, values[0]) not in values:
+            raise ValueError(f"{name} must be {values[0]}")
     stdio = [kwds.pop(name, None) for name in ("stdin", "stdout", "stderr")]
     loop = _standard.get_running_loop()
     protocol = _standard_subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)

@@ -69,7 +69,7 @@ class PreexecFn:
         self._owner = os.getpid()
         self._lifeline = -1
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
-        self._lifeline = _native.lifeline_open(pdeathsig=True)
+        self._lifeline = _native.lifeline_open(pdeathsig=True, for_hook=True)
 
     def __call__(self) -> None:
         """In the child. Not for you to call."""

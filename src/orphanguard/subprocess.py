@@ -124,7 +124,9 @@ class Popen(_standard.Popen[AnyStr]):
             self._pdeathsig = self._guarded and self._death_signal == _signal.SIGKILL and _native.is_main_thread()
         # What a spawned child is refused comes back. Out of a forked one no reason does, so it is rehearsed.
         rehearse = self._pdeathsig
-        lifeline = _native.lifeline_open(pdeathsig=rehearse, signal=self._death_signal) if self._guarded else -1
+        lifeline = -1
+        if self._guarded:
+            lifeline = _native.lifeline_open(pdeathsig=rehearse, signal=self._death_signal, for_hook=forks)
         child = Child(lifeline, closes=True)
         try:
             if self._tree is not None:
@@ -177,7 +179,7 @@ class Popen(_standard.Popen[AnyStr]):
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         paths = _paths(executable, env)
         environment = None if env is None else _environment(env)
-        keep_fds: Sequence[int] = _fds(pass_fds) if pass_fds else ()
+        keep_fds: Sequence[int] = _fds(pass_fds) if pass_fds != () else ()
         request = _native.spawn_request()
         request.signal = self._death_signal
         request.close_fds, request.restore_signals = bool(close_fds), bool(restore_signals)
@@ -387,7 +389,7 @@ getoutput = _borrowed(_standard.getoutput, "getstatusoutput")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name.startswith("_"):  # list2cmdline and others are public without being in __all__
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_standard, name)
 
