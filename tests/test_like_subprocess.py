@@ -176,7 +176,6 @@ def test_a_program_that_another_user_does_not_find(module, close_fds, needs_root
 FAILING = {
     "no program": ({"args": ["/nowhere"]}, FileNotFoundError, "/nowhere"),
     "no directory": ({"args": ["true"], "cwd": "/nowhere"}, FileNotFoundError, "/nowhere"),
-    "no fd": ({"args": ["true"], "pass_fds": [10**6]}, OSError, None),
 }
 
 
@@ -276,7 +275,8 @@ if {command} == ["true"]:
 {holder}
 """
         result = stock.run([sys.executable, "-W", "default", "-c", program], capture_output=True, text=True, check=True)
-        said.append(re.sub(r"subprocess \d+", "subprocess N", result.stderr))
+        text = re.sub(r"subprocess \d+", "subprocess N", result.stderr)
+        said.append(re.sub("unclosed file <.*>", "unclosed file", text))  # of a cycle, either of the two first
     assert said[0] == said[1]
 
 

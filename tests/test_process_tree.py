@@ -114,8 +114,8 @@ def test_without_tree_they_survive(family, method: str) -> None:
 def test_one_of_the_two_is_killed(family, method: str, victim: str) -> None:
     parent, supervisor, worker = family(method)
     helpers = [pid for pid in children_of(parent.pid) if pid != supervisor]  # the resource tracker, the fork server
-    below = left(family.token, parent.pid, supervisor, worker, *helpers, within=0)
-    assert len(below) == 3
+    those = (parent.pid, supervisor, worker, *helpers)
+    below = wait_for(lambda: len(found := left(family.token, *those, within=0)) == 3 and found)
     os.kill(worker if victim == "worker" else supervisor, signal.SIGKILL)
     # If it is the supervisor, the worker's own guard ends that, and what it has started survives: docs/design.md.
     assert left(family.token, parent.pid, *helpers, *(below if victim == "supervisor" else [])) == []

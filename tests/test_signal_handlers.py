@@ -53,7 +53,17 @@ signal.signal(signal.SIGALRM, signal.SIG_IGN)
 @pytest.mark.parametrize("told_by_kernel", (True, False), ids=("keeps-status", "old-kernel"))
 @pytest.mark.parametrize("method", METHODS)
 def test_they_ask_too(method: str, told_by_kernel: bool) -> None:
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, method, str(told_by_kernel)]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-W",
+        "ignore::DeprecationWarning",
+        "-c",
+        PROGRAM,
+        method,
+        str(told_by_kernel),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
     subprocess.run(command, check=True, env=environment, timeout=100)
 
@@ -78,7 +88,9 @@ assert orphanguard.wait([outer]) == [outer]
 assert heard == [inner]
 assert orphanguard.wait([inner, outer], 0) in ([inner, outer], [outer, inner])
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60
+    )
 
 
 def test_a_handler_has_interrupted_a_holder_of_the_childs_lock() -> None:
@@ -105,7 +117,9 @@ with child._lock:  # this thread was about to reap it
 thread.join()
 assert heard == [process] and process.exitcode == 0
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60
+    )
 
 
 STARTS = """
@@ -148,4 +162,6 @@ assert set(ended) == {7}, ended
 
 def test_they_start_children_during_a_start() -> None:
     """A supervisor's handler of SIGCHLD starts another worker while the main thread starts one."""
-    subprocess.run([sys.executable, "-W", "error", "-c", STARTS], check=True, timeout=100)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", STARTS], check=True, timeout=100
+    )

@@ -178,9 +178,15 @@ class Registry:
 
     def _take(self, child: Child, tell: bool = True) -> None:
         pidfd = child.pidfd
-        if pidfd not in self._live or self._live[pidfd][0] is not child:
+        entry = self._live.get(pidfd)
+        if entry is None or entry[0] is not child:
             return
-        handle = self._live.pop(pidfd)[1]
+        taken = self._live.pop(pidfd, None)
+        if taken is not entry:  # a signal handler that ran here was faster, and may have started another child
+            if taken is not None:
+                self._live[pidfd] = taken
+            return
+        handle = entry[1]
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
         if self._epoll is not None:
             with contextlib.suppress(OSError):  # closed behind our back
