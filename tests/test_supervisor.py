@@ -33,6 +33,8 @@ def running(*arguments: str, **options) -> Iterator[tuple[subprocess.Popen[bytes
     """The supervisor, and the pid of the command when that is up."""
     status, write = os.pipe()
     descriptors = (write, *options.pop("pass_fds", ()))
+    if options.pop("process_group", None) == 0:  # which is new in Python 3.11
+        options["preexec_fn"] = os.setpgrp
     process = subprocess.Popen([RUN, f"--status-fd={write}", *arguments], pass_fds=descriptors, **options)
     os.close(write)
     try:

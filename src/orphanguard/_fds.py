@@ -15,14 +15,16 @@ class OwnFd:
         self._stat = os.fstat(fd)
 
     def is_ours(self) -> bool:
-        try:
-            return self.fd >= 0 and os.path.samestat(self._stat, os.fstat(self.fd))
-        except OSError:
-            return False
+        return self._is_ours(self.fd)
 
     def close(self) -> None:
-        """Once, and only if it is ours."""
-        if self.is_ours():
-            fd, self.fd = self.fd, -1
+        """Once, also if a signal handler does so in between, and only if it is ours."""
+        fd, self.fd = self.fd, -1
+        if self._is_ours(fd):
             os.close(fd)
-        self.fd = -1
+
+    def _is_ours(self, fd: int) -> bool:
+        try:
+            return fd >= 0 and os.path.samestat(self._stat, os.fstat(fd))
+        except OSError:
+            return False
