@@ -174,6 +174,37 @@ def test_the_owner_is_the_child_and_then_nobody() -> None:
     os.close(spare)
 
 
+F_GETSIG = 11  # linux/fcntl.h
+
+
+def loaded() -> list[int]:
+    """Its descriptions of lifelines."""
+    fds = [int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+    return [fd for fd in fds if fcntl.fcntl(fd, F_GETSIG) == signal.SIGKILL]
+
+
+def test_a_forked_child_has_no_siblings_description() -> None:
+    """Else it could be the last to have it, in the middle of the parent's end."""
+    programs = [orphanguard.Popen(["sleep", "1000"]) for _ in range(3)]
+    assert len(loaded()) >= 3
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, bytes([len(loaded())]))
+        os._exit(0)
+    assert os.read(reader, 1) == b"\0"
+    os.wait()
+    process = orphanguard.get_context("fork").Process(target=lambda: os.write(writer, bytes([len(loaded())])))
+    process.start()
+    assert os.read(reader, 1) == b"\1"  # its own
+    process.join()
+    process.close()
+    for fd in reader, writer:
+        os.close(fd)
+    for program in programs:
+        program.kill()
+        program.wait()
+
+
 def test_fds_are_close_on_exec() -> None:
     fd = _native.lifeline_open(pdeathsig=False)
     assert not os.get_inheritable(fd)

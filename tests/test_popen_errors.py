@@ -336,6 +336,17 @@ def test_run_kills_what_it_started_when_a_handler_raises() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+def test_a_closed_fd_is_not_the_childs_own_pidfd() -> None:
+    """Which gets the lowest number that is free in the table that the child begins with."""
+    lowest = os.open("/", os.O_PATH)
+    os.close(lowest)
+    for keywords in {"stdin": lowest}, {"stdout": lowest}, {"stderr": lowest}, {"pass_fds": [lowest]}:
+        with pytest.raises(OSError) as caught:
+            subprocess.Popen(["true"], **keywords)
+        assert caught.value.errno == errno.EBADF
+        assert type(caught.value) is OSError
+
+
 def test_it_names_what_was_refused() -> None:
     with pytest.raises(OSError, match=r"\[Errno 9\] dup2: Bad file descriptor"):
         subprocess.Popen(["true"], stdin=999)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import random
+import signal
+import subprocess as standard
 import sys
 import time
 
@@ -138,6 +141,71 @@ def elder_are_gone(call: str, elder: tuple[str, ...], youngest: str, *more: str,
         assert actors.alive(within=DEATH) == []
         assert others.alive(within=DEATH) == []
         assert last.alive(within=HOLD / 1e6 + LIFE if theirs else DEATH) == ([held_one] if theirs else [])
+
+
+YOUNGER = """
+import os, sys, threading
+from orphanguard import subprocess
+import subprocess as standard
+os.dup2(1, 500)
+subprocess.run(["true"])
+def hold():
+    subprocess.Popen(["sleep", "1000"], cwd="/", {options})
+def start():
+    while not held():
+        pass
+    print("held", flush=True)
+    for _ in range(2):  # one on the description that is kept, one on a new one
+        subprocess.Popen(["sleep", "1000"], guard={guard})
+def held():
+    path = f"/proc/self/task/{{holder.native_id}}/children"
+    return holder.native_id and open(path).read()
+holder = threading.Thread(target=hold)
+holder.start()
+threading.Thread(target=start).start()
+sys.stdin.read()
+"""
+
+
+@strace
+@pytest.mark.parametrize("options", ["", "pass_fds=[500]", "close_fds=False", "stdout=500"])
+def test_killed_while_an_elder_sibling_is_held(options: str) -> None:
+    """What it has copies of must not be what a younger one needs."""
+    assert killed_with_younger_ones(options, "True") == []
+
+
+@strace
+def test_killed_while_an_elder_sibling_is_held_unguarded() -> None:
+    assert len(killed_with_younger_ones("guard=False", "False")) == 3
+
+
+def killed_with_younger_ones(options: str, guard: str) -> list[int]:
+    token = Token()
+    command = [sys.executable, "-c", YOUNGER.format(options=options, guard=guard)]
+    tracer = standard.Popen(
+        [*injected(f"chdir:delay_enter={2 * HOLD}:when=1"), *command],
+        env=token.environment,
+        stdin=standard.PIPE,
+        stdout=standard.PIPE,
+    )
+    try:
+        assert tracer.stdout is not None
+        tracer.stdout.readline()
+        time.sleep(HOLD / 4e6)  # those that don't have to wait for the held one's exec are there by then
+        [actor] = children_of(tracer.pid)
+        os.kill(actor, signal.SIGKILL)
+        time.sleep(3 * HOLD / 1e6)
+        return [pid for pid in token.holders() if pid != tracer.pid and "sleep" in cmdline(pid)]
+    finally:
+        tracer.kill()
+        token.clean_up()
+        tracer.communicate()
+
+
+def cmdline(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
+        return file.read()
+    return ""
 
 
 WITHOUT_END = """
