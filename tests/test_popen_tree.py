@@ -12,6 +12,7 @@ import signal
 import subprocess as standard
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,8 +210,10 @@ def test_terminate_with_a_grace() -> None:
 
 def test_a_grace_is_not_waited_out() -> None:
     script = "trap 'exit 7' TERM; sleep 1000 & echo ready; wait"
-    with running(script, 2, grace=1000, stdout=standard.PIPE) as (process, _):
+    with running(script, 2, grace=1000, stdout=standard.PIPE) as (process, token):
         process.stdout.readline()
+        # Until then it is a shell, which may lose a signal while it resets its traps.
+        wait_for(lambda: "sleep\n" in [Path(f"/proc/{pid}/comm").read_text() for pid in token.holders()])
         process.terminate()
         assert process.wait(DEATH) == 7
 
