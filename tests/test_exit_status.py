@@ -52,7 +52,9 @@ for _ in range({300 if method == "fork" else 20}):
     assert process.exitcode == 7, process.exitcode
     process.close()
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60
+    )
 
 
 def test_the_kernel_is_about_to_reap(monkeypatch: pytest.MonkeyPatch) -> None:

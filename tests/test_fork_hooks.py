@@ -30,7 +30,7 @@ def start(target=functools.partial(os._exit, 7)):
 
 
 def run(program: str) -> str:
-    command = [sys.executable, "-W", "error", "-c", PRELUDE + program]
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", PRELUDE + program]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
