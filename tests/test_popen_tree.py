@@ -167,7 +167,7 @@ def test_who_is_who() -> None:
         assert os.readlink(f"/proc/{process.pid}/exe").endswith("orphanguard-run")
         assert os.getpgid(process.command_pid) == os.getpgid(process.pid)
         assert process.containment == "subreaper"
-        assert process.guard.layers == ("lifeline", "pdeathsig")
+        assert (process.guard.layers, process.guard.signal) == (("supervisor",), signal.SIGKILL)
     with subprocess.Popen(["true"]) as process:
         assert (process.command_pid, process.containment) == (None, None)
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from . import _native
 
-Layer = Literal["lifeline", "pdeathsig"]
+Layer = Literal["lifeline", "pdeathsig", "supervisor"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,13 @@ class Guard:
 
     ``layers``: the kernel mechanisms. ``"lifeline"`` (F_SETSIG on a pipe, fcntl(2)) ends the child when the
     parent *process* is gone. ``"pdeathsig"`` (PR_SET_PDEATHSIG, prctl(2)) does so when the parent's
-    *forking thread* ends.
+    *forking thread* ends. ``"supervisor"`` is orphanguard-run above the child (``tree=``): it watches a pidfd of the
+    parent, and ends the child's whole tree.
 
     ``scope``: whose end it is that kills the child: ``"process"``, or ``"thread"`` where nothing but
     PDEATHSIG is armed and the forking thread is not known to be the parent's main thread.
 
-    ``signal``: the signal that the kernel sends then.
+    ``signal``: the signal that the kernel, or the supervisor, sends then.
 
     ``defeated_by``: what is known to undo it, in words.
     """
@@ -56,6 +57,14 @@ def started_child(*, pdeathsig: bool, signal: int = 9) -> Guard:
     if pdeathsig:
         return Guard(("lifeline", "pdeathsig"), signal=signal, defeated_by=(_NOT_FOR_ROOT, _CLOSED))
     return Guard(("lifeline",), signal=signal, defeated_by=_LIFELINE_ALONE)
+
+
+def supervised_child(containment: str, signal: int) -> Guard:
+    """Of a child under a supervisor."""
+    killed = "the supervisor is killed: the child dies, what it has started survives"
+    root = "a descendant becomes root while the supervisor is not"
+    defeated_by = {"subreaper": (killed, root), "cgroup": (killed,), "pidns": ()}
+    return Guard(("supervisor",), signal=signal, defeated_by=defeated_by[containment])
 
 
 def current_guard() -> Guard | None:

@@ -70,6 +70,7 @@ class Supervisor:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self.signal = options.signal
         self.arguments = options.arguments()
         self.containment = options.containment
         self._control_r, control = _native.pipe()

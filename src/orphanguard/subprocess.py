@@ -114,8 +114,10 @@ class Popen(_standard.Popen[AnyStr]):
     @property
     def guard(self) -> Guard | None:
         """What is armed in the program; None if it was started with ``guard=False``."""
-        from ._guard import started_child
+        from ._guard import started_child, supervised_child
 
+        if self._tree is not None:
+            return supervised_child(self._tree.containment, self._tree.signal)
         return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *rest: Any) -> None:

@@ -63,8 +63,11 @@ class GuardedPopen:
 
     @property
     def guard(self) -> Guard:
-        from .._guard import started_child  # when asked: dataclasses is a large import, and forks pay for it
+        from .._guard import started_child, supervised_child  # when asked: dataclasses is large, and forks pay for it
 
+        supervisor = self.child.supervisor
+        if supervisor is not None:
+            return supervised_child(supervisor.containment, supervisor.signal)
         return started_child(pdeathsig=self.pdeathsig)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
