@@ -1,0 +1,20 @@
+"""orphanguard.ProcessPoolExecutor, its workers busy with a task that does not end."""
+
+import multiprocessing
+
+import orphanguard
+
+from ._ours import NOT_CLAIMED as NOT_CLAIMED
+
+TITLE = "`orphanguard.ProcessPoolExecutor`, fork"
+CLAIMS = "workers never outlive their parent process, never die early"
+ORPHANGUARD = True
+executors = []
+
+
+def start(count, child):
+    executor = orphanguard.ProcessPoolExecutor(count, multiprocessing.get_context("fork"))
+    executors.append(executor)
+    for _ in range(count):
+        executor.submit(child.target)
+    return []

@@ -1,0 +1,18 @@
+"""orphanguard-run --tree=subreaper."""
+
+import os
+
+from orphanguard._bin import RUN
+
+from ._common import programs
+
+TITLE = "`orphanguard run`, subreaper"
+CLAIMS = "ends everything below the command, as long as the supervisor lives"
+ORPHANGUARD = True
+HELPER = "orphanguard-run"
+NOT_CLAIMED = {}
+
+
+def start(count, child):
+    # As `orphanguard run` executes it.
+    return programs(count, [RUN, "--tree=subreaper", f"--parent-pid={os.getpid()}", "--", *child.command])
