@@ -84,7 +84,7 @@ setup(
         Program(
             f"orphanguard._bin.{RUN}",
             [f"csrc/supervisor{part}.c" for part in ("", "_tree", "_contain", "_options")],
-            depends=["csrc/supervisor.h"],
+            depends=["csrc/supervisor.h", "csrc/kernel.h"],
             define_macros=[("ORPHANGUARD_VERSION", f'"{version()}"')],
         ),
         Program(f"orphanguard._bin.{LAUNCH}", ["csrc/launcher.c"], depends=["csrc/launcher.h"]),

@@ -398,7 +398,7 @@ int og_forked(int pid)
     int pidfd = identify(pid, &err);
     if (pidfd < 0)
         return og_report(&err);
-    og_started(pidfd);
+    start.child = pidfd;
     give_order(GO);
     return pid;
 }
@@ -443,11 +443,6 @@ void og_restore_start(const struct og_start *saved)
 void og_fork_failed(void)
 {
     close_gate();
-}
-
-void og_started(int pidfd)
-{
-    start.child = pidfd;
 }
 
 int og_started_child(void)

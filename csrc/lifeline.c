@@ -325,7 +325,8 @@ static void close_locked(int fd, bool may_spare)
     struct strand *strand = strand_of(&end);
     if (!strand)
         return; /* closed behind our back: somebody else's by now */
-    if (may_spare && !strand->solo && !og_still_ours(&spare)) {
+    /* Not a supervisor's: it sends SIGCONT now. */
+    if (may_spare && !strand->solo && fcntl(fd, F_GETSIG) == SIGKILL && !og_still_ours(&spare)) {
         spare = end;
         return;
     }

@@ -24,16 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The same on every architecture: they are from after the unification. */
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
+#include "kernel.h"
 
 /* linux/pidfd.h; no libc of today has it. The first published size (Linux
  * 6.13) is enough, and every later kernel accepts it. */

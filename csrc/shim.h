@@ -79,7 +79,6 @@ void og_set_signal_mask(const uint64_t *mask, uint64_t *old);
 
 int og_pidfd(int pid, struct og_error *err);
 
-void og_started(int pidfd);
 void og_kill_and_reap(int pidfd);
 
 #pragma GCC visibility pop

@@ -19,14 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "launcher.h"
-
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
-#endif
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
 
 /* The child's stack, a part of its parent's: a dozen shallow calls, execve()
  * among them, and no signal handler. CPython's smallest thread has 32 KiB. */
@@ -43,9 +37,6 @@ struct clone3_args {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
 };
 #define CLEAR_SIGHAND UINT64_C(0x100000000)
-#ifndef SYS_clone3
-#define SYS_clone3 435
-#endif
 
 static long clone3(int flags, char *stack, size_t size, struct og_spawn_child *args, int *pidfd)
 {

@@ -25,24 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#ifndef CLOSE_RANGE_UNSHARE
-#define CLOSE_RANGE_UNSHARE 2
-#endif
-/* Where ids once had 16 bits, the plain names are of those. */
-#ifdef SYS_setgroups32
-#define OG_SETGROUPS SYS_setgroups32
-#define OG_SETREGID SYS_setregid32
-#define OG_SETREUID SYS_setreuid32
-#else
-#define OG_SETGROUPS SYS_setgroups
-#define OG_SETREGID SYS_setregid
-#define OG_SETREUID SYS_setreuid
-#endif
-
-#define KERNEL_SIGSET_SIZE 8 /* what rt_sigprocmask(2) takes, not libc's 128 */
+#include "kernel.h"
 
 /* Raw, since libc's own leaves out the two signals that it uses itself, and
  * setuid() in another thread sends one of them. */

@@ -37,20 +37,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
-#endif
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
+#include "kernel.h"
 
 /* Seconds after SIGKILL until what still lives is given up. A process of many
  * gigabytes takes more than one to be torn down. */
 #define PATIENCE 5
-#define KERNEL_SIGSET_SIZE 8
 
 static int epoll_fd, signal_fd, timer_fd = -1, parent_fd = -1;
 static int leash[2]; /* a lifeline of our own, for the command */
@@ -168,8 +159,13 @@ static void prepare(void)
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         die(EXIT_OURS, errno, "prctl(PR_SET_CHILD_SUBREAPER)");
     watch(signal_fd);
-    if (options.control_fd >= 0)
+    if (options.control_fd >= 0) {
+        /* An order wakes us, should we be stopped. */
+        if (fcntl(options.control_fd, F_SETOWN, getpid()) < 0 || fcntl(options.control_fd, F_SETSIG, SIGCONT) < 0 ||
+            fcntl(options.control_fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
+            die(EXIT_OURS, errno, "--control-fd: fcntl");
         watch(options.control_fd);
+    }
     /* Read end below write end: in that order the kernel's exit tells (the
      * highest goes first). PDEATHSIG is cleared by a setuid exec, this is not. */
     if (pipe2(leash, O_CLOEXEC | O_NONBLOCK) < 0 || fcntl(leash[0], F_SETSIG, SIGKILL) < 0 ||
@@ -181,6 +177,39 @@ static struct {
     int code;
     const char *call;
 } failure;
+
+/* Raw: libc's would change the ids of all threads, and its own notion of them. */
+static int set_ids(void)
+{
+    if (options.group_count < 0 && options.gid < 0 && options.uid < 0)
+        return 0;
+    failure.call = "setgroups";
+    if (options.group_count >= 0 && syscall(OG_SETGROUPS, (size_t)options.group_count, options.groups) < 0)
+        return -1;
+    failure.call = "setregid";
+    if (options.gid >= 0 && syscall(OG_SETREGID, (gid_t)options.gid, (gid_t)options.gid) < 0)
+        return -1;
+    failure.call = "setreuid";
+    if (options.uid >= 0 && syscall(OG_SETREUID, (uid_t)options.uid, (uid_t)options.uid) < 0)
+        return -1;
+    failure.call = "prctl(PR_SET_PDEATHSIG)"; /* cleared by a change of ids */
+    return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+/* Leaves the errno of the first that is there but can't be executed. */
+static void execute(void)
+{
+    int first = 0;
+    if (!options.executable_count)
+        execvp(options.command[0], options.command);
+    for (int i = 0; i < options.executable_count; i++) {
+        execve(options.executables[i], options.command, environ);
+        if (errno != ENOENT && errno != ENOTDIR && !first)
+            first = errno;
+    }
+    if (first)
+        errno = first;
+}
 
 /* In the command, in our memory, while we wait for its exec. */
 static int command_main(void *unused)
@@ -194,13 +223,13 @@ static int command_main(void *unused)
     if (poll(&gone, 1, 0) != 0)
         _exit(EXIT_OURS);
     failure.call = "entering the containment";
-    if (enter_containment() < 0)
+    if (enter_containment() < 0 || set_ids() < 0)
         goto fail;
     if (sigchld.sa_handler == SIG_IGN)
         sigaction(SIGCHLD, &sigchld, NULL);
     set_mask(mask);
     failure.call = NULL;
-    execvp(options.command[0], options.command);
+    execute();
 fail:
     failure.code = errno;
     _exit(EXIT_OURS);
@@ -390,8 +419,9 @@ static void continued(int sig, siginfo_t *info, void *unused)
 
 /* Stops this process by `sig`, as the command was. Whoever is stopped sees
  * nothing: not that the command was killed meanwhile, nor that it was continued
- * just before. So a helper that is not stopped sends us `sig`, looks whether
- * the command still is, and waits for its end. It signals by a pipe that we
+ * just before, nor, if it came just before, an order or its parent's death. So a
+ * helper that is not stopped sends us `sig`, looks whether the command still is,
+ * and waits for any of these. It signals by a pipe that we
  * own, F_SETSIG, since from inside a pid namespace it could not by a pidfd.
  * SIGCONT is handled at once meanwhile: were it pending, as it is for a
  * signalfd, the stop signal would discard it, and nobody would go on. */
@@ -409,7 +439,7 @@ static void stop_with_command(int sig)
     sigaction(SIGCONT, &go_on, NULL);
     pid_t helper = fork();
     if (helper == 0) {
-        struct pollfd end = {.fd = command.fd, .events = POLLIN};
+        struct pollfd ends[] = {{command.fd, POLLIN, 0}, {options.control_fd, POLLIN, 0}, {parent_fd, POLLIN, 0}};
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         close(leash[1]);
         /* We are told when that is over: a reader of the first write could be quicker than its signal, and our own
@@ -417,7 +447,7 @@ static void stop_with_command(int sig)
         if (write(wake[1], &byte, 1) != 1 || fcntl(wake[0], F_SETSIG, SIGCONT) < 0 || write(sent[1], &byte, 1) != 1)
             _exit(1);
         if (is_stopped(command.pid))
-            poll(&end, 1, -1);
+            poll(ends, 3, -1);
         _exit(write(wake[1], &byte, 1) != 1);
     }
     close(sent[1]); /* so that the helper's end would be the end of the file */

@@ -30,6 +30,11 @@ struct options {
     pid_t parent;   /* 0: whoever is it */
     pid_t child;    /* supervise this one; 0: start `command` */
     bool verbose;
+    char **executables; /* tried one after the other, as execvpe() does; none: execvp() */
+    int executable_count;
+    int group_count; /* -1: as here; so with the other two */
+    gid_t *groups;
+    long long gid, uid;
     char **command;
 };
 

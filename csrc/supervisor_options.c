@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,8 @@
 /* What a command gets to clean up when a signal was chosen and no time. */
 #define DEFAULT_GRACE 5000
 
-struct options options = {.status_fd = -1, .control_fd = -1, .lifeline_fd = -1};
+struct options options = {
+    .status_fd = -1, .control_fd = -1, .lifeline_fd = -1, .group_count = -1, .gid = -1, .uid = -1};
 
 static const char help[] =
     "Usage: orphanguard-run [OPTIONS] [--] COMMAND [ARG...]\n"
@@ -46,6 +48,8 @@ static const char help[] =
     "  --control-fd=FD    a byte is an order: 0 ends the tree, N sends signal N to\n"
     "                     COMMAND, 128+N to the whole tree (128+9 ends it at once)\n"
     "  --child-pid=PID    supervise this child that we have already, no COMMAND\n"
+    "  --executable=PATH  what is executed as COMMAND; may be given several times\n"
+    "  --uid=N --gid=N --groups=N,...   the ids of COMMAND\n"
     "\n"
     "Exit status: that of COMMAND; if a signal killed it, this dies of the same one\n"
     "(128+N in a shell). 125: orphanguard-run failed, or something outlived SIGKILL;\n"
@@ -132,10 +136,13 @@ _Noreturn void die(int status, int code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    if (code)
-        say("%s: %s", text, strerror(code));
-    else
-        say("%s", text);
+    /* A program that has started us reads it, and raises an exception. */
+    if (options.lifeline_fd < 0 || options.status_fd < 0) {
+        if (code)
+            say("%s: %s", text, strerror(code));
+        else
+            say("%s", text);
+    }
     for (char *at = text; *at; at++)
         if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\')
             *at = '?';
@@ -152,9 +159,9 @@ const char *containment_name(void)
     return names[options.tree];
 }
 
-static bool number(const char *text, long most, long *result)
+static bool number(const char *text, long long most, long long *result)
 {
-    long value = 0;
+    long long value = 0;
     if (!*text)
         return false;
     for (; *text; text++) {
@@ -168,7 +175,7 @@ static bool number(const char *text, long most, long *result)
 
 static int parse_signal(const char *text)
 {
-    long value;
+    long long value;
     if (number(text, SIGRTMAX, &value) && value > 0)
         return (int)value;
     const char *name = strncasecmp(text, "SIG", 3) == 0 ? text + 3 : text;
@@ -215,27 +222,48 @@ static enum containment parse_tree(const char *text)
  * standard ones, which it has anyway. */
 static int parse_fd(const char *name, const char *text, int access)
 {
-    long fd;
+    long long fd;
     if (!number(text, INT_MAX, &fd))
         die(EXIT_OURS, 0, "%s: not a file descriptor: '%s'", name, text);
     int flags = fcntl((int)fd, F_GETFL);
     if (flags < 0)
-        die(EXIT_OURS, errno, "%s: file descriptor %ld", name, fd);
+        die(EXIT_OURS, errno, "%s: file descriptor %lld", name, fd);
     if (flags & O_PATH || ((flags & O_ACCMODE) != access && (flags & O_ACCMODE) != O_RDWR))
-        die(EXIT_OURS, 0, "%s: file descriptor %ld is not open for %s", name, fd,
+        die(EXIT_OURS, 0, "%s: file descriptor %lld is not open for %s", name, fd,
             access == O_RDONLY ? "reading" : "writing");
     int ours = fd <= STDERR_FILENO ? fcntl((int)fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : (int)fd;
     if (ours < 0 || fcntl(ours, F_SETFD, FD_CLOEXEC) < 0)
-        die(EXIT_OURS, errno, "%s: file descriptor %ld", name, fd);
+        die(EXIT_OURS, errno, "%s: file descriptor %lld", name, fd);
     return ours;
 }
 
 static pid_t parse_pid(const char *name, const char *text)
 {
-    long pid;
+    long long pid;
     if (!number(text, INT_MAX, &pid) || pid == 0)
         die(EXIT_OURS, 0, "%s: not a process id: '%s'", name, text);
     return (pid_t)pid;
+}
+
+static long long parse_id(const char *name, const char *text)
+{
+    long long id;
+    if (!number(text, UINT32_MAX - 1, &id))
+        die(EXIT_OURS, 0, "%s: not an id: '%s'", name, text);
+    return id;
+}
+
+static void parse_groups(char *list)
+{
+    size_t most = 1;
+    for (const char *at = list; *at; at++)
+        most += *at == ',';
+    options.groups = calloc(most, sizeof *options.groups);
+    if (!options.groups)
+        die(EXIT_OURS, errno, "--groups: calloc");
+    options.group_count = 0;
+    for (char *id = strtok(list, ","); id; id = strtok(NULL, ","))
+        options.groups[options.group_count++] = (gid_t)parse_id("--groups", id);
 }
 
 static _Noreturn void print_and_exit(const char *text)
@@ -245,7 +273,7 @@ static _Noreturn void print_and_exit(const char *text)
 }
 
 /* The value of --NAME=VALUE or --NAME VALUE; NULL if the word is another. */
-static const char *value_of(const char *name, char ***word)
+static char *value_of(const char *name, char ***word)
 {
     size_t length = strlen(name);
     if (strncmp(**word, name, length) != 0)
@@ -261,9 +289,10 @@ static const char *value_of(const char *name, char ***word)
 
 void parse_options(int argc, char **argv)
 {
-    const char *value;
+    char *value;
     char **word = argc > 0 ? argv + 1 : argv;
     options.grace = -1;
+    options.executables = argv; /* the words that are done with make room */
     for (; *word && (*word)[0] == '-'; word++) {
         if (strcmp(*word, "--") == 0) {
             word++;
@@ -291,6 +320,14 @@ void parse_options(int argc, char **argv)
             options.parent = parse_pid("--parent-pid", value);
         else if ((value = value_of("--child-pid", &word)))
             options.child = parse_pid("--child-pid", value);
+        else if ((value = value_of("--executable", &word)))
+            options.executables[options.executable_count++] = value;
+        else if ((value = value_of("--uid", &word)))
+            options.uid = parse_id("--uid", value);
+        else if ((value = value_of("--gid", &word)))
+            options.gid = parse_id("--gid", value);
+        else if ((value = value_of("--groups", &word)))
+            parse_groups(value);
         else
             die(EXIT_OURS, 0, "no such option: '%s'; see --help", *word);
     }

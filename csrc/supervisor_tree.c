@@ -40,15 +40,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
+#include "kernel.h"
 
 #define PID_LIMIT (4 * 1024 * 1024) /* the kernel's own, on 64 bits */
 #define NAMED_AT_MOST 20

@@ -165,6 +165,7 @@ WAYS = {
     "death_signal": {"death_signal": signal.SIGTERM},
     "close_fds=False": {"close_fds": False, "stdout": standard.DEVNULL},
     "user": {"user": os.geteuid()},
+    "tree": {"tree": True},
 }
 
 
@@ -281,6 +282,7 @@ print("fds fine" if after[0] - before[0] <= max(8, inside // 2) else f"{after[0]
         ("dict(stdin=-1, stdout=-1)", 200),
         ("dict(death_signal=15)", 100),
         ("dict(preexec_fn=os.getpid)", 100),
+        ("dict(tree=True)", 200),
     ],
 )
 def test_a_handler_raises_in_the_middle_of_a_start(keywords: str, rounds: int) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 
 # Not the kernel refusing the mechanism, but resources running out: those stay a plain OSError.
-_RESOURCES = frozenset(
+RESOURCES = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EINTR, errno.ESRCH, errno.ECHILD)
 )
 
@@ -32,7 +32,7 @@ def os_error(code: int, call: str) -> OSError:
 
 def guard_error(code: int, call: str) -> OSError:
     """As `os_error`, for a call that the guard can't do without: a refusal is `GuardUnavailable`."""
-    if code in _RESOURCES:
+    if code in RESOURCES:
         return os_error(code, call)
     if code in (errno.EPERM, errno.EACCES):
         why = "refused, most likely by a seccomp filter or a security module"

@@ -26,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._supervisor import Supervisor
+
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
 # A child that a debugger traces is dead for poll() a moment before its parent may reap it.
@@ -41,6 +43,8 @@ class Child:
     earlier, whatever happens to this object's users; the pidfd by `close`. Made before the child is, so that a
     start which is interrupted has one owner for whatever there is.
     """
+
+    supervisor: Supervisor | None = None  #: this process is one, and signals go to it as orders
 
     def __init__(self, lifeline: int, *, closes: bool = False) -> None:
         self.pid = 0
@@ -155,11 +159,36 @@ class Child:
                 self._lock.release()
 
     def send_signal(self, signal: int) -> None:
-        """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2)."""
+        """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2).
+
+        Under a supervisor the command gets it.
+        """
+        with self._lock:
+            if self.returncode is not None or self._closed:
+                return
+            if self.supervisor is not None and signal:
+                self.supervisor.signal_command(signal)
+                return
+            with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
+                _native.pidfd_send_signal(self.pidfd, self.identity, signal)
+
+    def terminate(self) -> None:
+        """SIGTERM. Under a supervisor it is for the whole tree, which is ended if there is a grace."""
+        if self.supervisor is None:
+            self.send_signal(15)
+            return
         with self._lock:
             if self.returncode is None and not self._closed:
-                with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
-                    _native.pidfd_send_signal(self.pidfd, self.identity, signal)
+                self.supervisor.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL. Under a supervisor to the whole tree; it ends last."""
+        if self.supervisor is None:
+            self.send_signal(9)
+            return
+        with self._lock:
+            if self.returncode is None and not self._closed:
+                self.supervisor.kill()
 
     def close(self) -> None:
         """Gives the pidfd back, once nobody polls it any more. For a child that has ended or is another's to reap."""
@@ -210,6 +239,8 @@ class Child:
         if self.returncode is None:
             self.returncode = returncode
         _native.pidfd_reap(self.pidfd, self.identity, self._lifeline)
+        if self.supervisor is not None:
+            self.supervisor.close()
         if self._closes:
             self._closed = True
 
@@ -219,7 +250,7 @@ class Child:
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
-        self.send_signal(9)
+        self.kill()
         self.wait()
         self.close()
 
@@ -281,5 +312,7 @@ class Child:
         """Gives back all that was meant for a child of which there is nothing left."""
         with self._lock:
             _native.lifeline_give_back(self._lifeline)
+            if self.supervisor is not None:
+                self.supervisor.close()
             self._closed = True
             self._close_unused()

@@ -39,6 +39,23 @@ _RETRY = 0.001  # seconds
 _Base: Any = base_subprocess.BaseSubprocessTransport
 
 
+class TreeProcess(_standard_subprocess.Process):
+    """`asyncio.subprocess.Process` with ``tree=``: ``pid`` is the supervisor's."""
+
+    @property
+    def command_pid(self) -> int:
+        return self._popen.command_pid  # type: ignore[return-value]
+
+    @property
+    def containment(self) -> str:
+        return self._popen.containment  # type: ignore[return-value]
+
+    @property
+    def _popen(self) -> Popen[bytes]:
+        popen: Popen[bytes] = self._transport.get_extra_info("subprocess")  # type: ignore[attr-defined]
+        return popen
+
+
 class _Transport(_Base):  # type: ignore[misc]
     _pidfd = -1
 
@@ -95,7 +112,8 @@ async def create_subprocess_exec(program: Any, *args: Any, limit: int = _LIMIT, 
     """`asyncio.create_subprocess_exec` whose program dies with this process, and not before.
 
     Arguments as there (``stdin``, ``stdout``, ``stderr``, ``limit`` in bytes, and those of `subprocess.Popen`), and
-    ``death_signal`` and ``guard`` of `orphanguard.Popen`, whose guarantees hold. Raises what that raises.
+    ``death_signal``, ``guard``, ``tree`` and ``grace`` of `orphanguard.Popen`, whose guarantees hold, with its
+    ``command_pid`` and ``containment``. Raises what that raises.
     """
     return await _create((program, *args), False, limit, kwds)
 
@@ -134,7 +152,7 @@ async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> P
         transport.close()
         await transport._wait()
         raise
-    return _standard_subprocess.Process(transport, protocol, loop)
+    return (TreeProcess if transport._proc.containment else _standard_subprocess.Process)(transport, protocol, loop)
 
 
 #: ``asyncio.subprocess``, with the two guarded.

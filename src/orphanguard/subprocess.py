@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._guard import Guard
+    from ._supervisor import Options, Supervisor
 
 __all__ = ["Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]
@@ -47,30 +48,61 @@ class Popen(_standard.Popen[AnyStr]):
     ``death_signal``: what the kernel sends when this process is gone. Another one than SIGKILL is only a
     signal, not a death.
     ``guard``: False starts the program unguarded.
+    ``tree``: ends everything that the program starts as well, setsid and double forks included: when this process
+    is gone, when the program ends, and on `kill`. ``True`` or ``"subreaper"`` needs nothing and changes nothing that
+    the program can see; ``"cgroup"`` and ``"pidns"`` contain better, on hosts that allow it.
+    ``grace``: seconds between the death signal to the tree, SIGTERM unless ``death_signal`` says otherwise, and
+    SIGKILL, although this process is gone. Implies ``tree=True``.
 
     Guaranteed on Linux 5.10 and later: when this process is gone, however it ended, the kernel kills the program;
     while this process lives, nothing of ours kills it, whichever thread started it, unless this process closes
     all its fds or executes another program. A program that becomes root in all its user ids under a parent that
-    is not (``sudo``) escapes; docs/design.md lists what else does. What the program itself starts is not covered.
+    is not (``sudo``) escapes; docs/design.md lists what else does. What the program itself starts is not covered
+    without ``tree``.
+
+    With ``tree`` there is a supervisor between the two: ``pid`` is the supervisor's, ``command_pid`` the program's,
+    ``containment`` how the tree is held together. The supervisor is in the program's session and process group, and
+    ends as the program did. `kill` is for the whole tree and so is `terminate`, which with a ``grace`` ends it in
+    good order; `send_signal` is for the program. What outlives SIGKILL for five seconds is named on stderr, and
+    ``returncode`` is 125. Somebody who kills the supervisor itself ends the program alone, except under ``"pidns"``.
 
     Signals go to the program by its pidfd, never to another process that got its pid. ``wait(timeout)`` sleeps
     until the program ends; it does not poll. ``returncode`` is right even if somebody else reaped the program, on
     Linux 6.15 and later; before that it is 255 then, with a `StatusLostWarning`.
 
     Raises `GuardUnavailable` (an OSError) if the kernel can't keep the promise, and ValueError if there is no
-    such ``death_signal``. A failed start leaves nothing behind.
+    such ``death_signal``, ``tree`` or ``grace``. A failed start leaves nothing behind.
     """
 
+    command_pid: int | None = None  #: the program's, under a supervisor
+    containment: str | None = None  #: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``
+
     _child: Child | None = None
+    _tree: Options | None = None
     _pdeathsig = False
 
-    def __init__(self, *args: Any, death_signal: int = _signal.SIGKILL, guard: bool = True, **kwargs: Any) -> None:
-        if death_signal != _signal.SIGKILL:
+    def __init__(
+        self,
+        *args: Any,
+        death_signal: int | None = None,
+        guard: bool = True,
+        tree: bool | str = False,
+        grace: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if death_signal is not None:
             from ._guard import signal_number
 
             death_signal = signal_number(death_signal)
-        self._death_signal = int(death_signal)
+        self._death_signal = int(_signal.SIGKILL if death_signal is None else death_signal)
         self._guarded = guard
+        if tree is not False or grace is not None:
+            from ._supervisor import Options
+
+            self._tree = Options(tree, grace, death_signal)
+            self._death_signal = int(_signal.SIGKILL)  # the supervisor's; it knows the other one
+            if not guard:
+                raise ValueError("tree and grace don't go together with guard=False")
         try:
             super().__init__(*args, **kwargs)
         except BaseException:
@@ -95,10 +127,18 @@ class Popen(_standard.Popen[AnyStr]):
         lifeline = _native.lifeline_open(pdeathsig=rehearse, signal=self._death_signal) if self._guarded else -1
         child = Child(lifeline, closes=True)
         try:
+            if self._tree is not None:
+                from ._supervisor import Supervisor
+
+                child.supervisor = Supervisor(self._tree)
             if forks:
                 self._fork(child, args, executable, preexec_fn, *rest)
             else:
                 self._spawn(child, args, executable, *rest)
+            if child.supervisor is not None:
+                child.supervisor.started()
+                child.supervisor.await_command(child.pidfd, _command(args, executable, rest[_SHELL])[1])
+                self.command_pid, self.containment = child.supervisor.command_pid, child.supervisor.containment
             self._child = child
             self.pid = child.pid
             self._child_created = True
@@ -135,8 +175,9 @@ class Popen(_standard.Popen[AnyStr]):
         """By the shim's clone(): no page tables are copied, no Python runs in the child."""
         args, executable = _command(args, executable, shell)
         sys.audit("subprocess.Popen", executable, args, cwd, env)
+        paths = _paths(executable, env)
         environment = None if env is None else _environment(env)
-        keep_fds = _fds(pass_fds) if pass_fds else ()
+        keep_fds: Sequence[int] = _fds(pass_fds) if pass_fds else ()
         request = _native.spawn_request()
         request.signal = self._death_signal
         request.close_fds, request.restore_signals = bool(close_fds), bool(restore_signals)
@@ -147,16 +188,13 @@ class Popen(_standard.Popen[AnyStr]):
             request.gid = _id(gid, "gid")
         if uid is not None:
             request.uid = _id(uid, "uid")
-        child.spawn(
-            request,
-            _paths(executable, env),
-            args,
-            environment,
-            keep_fds,
-            cwd,
-            None if gids is None else _groups(gids),
-            executable,
-        )
+        groups = None if gids is None else _groups(gids)
+        supervisor: Any = child.supervisor
+        if supervisor is not None:
+            args = _supervised(supervisor, child.lifeline, args, paths, gid, groups, uid)
+            paths, keep_fds = args[:1], [*keep_fds, child.lifeline, *supervisor.fds]
+            groups, request.gid, request.uid = None, -1, -1
+        child.spawn(request, paths, args, environment, keep_fds, cwd, groups, executable)
         self._pdeathsig = bool(request.pdeathsig)
         pipes = (p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
         if max(pipes) < 0:
@@ -164,7 +202,7 @@ class Popen(_standard.Popen[AnyStr]):
         else:
             self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
-    def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *rest: Any) -> None:
+    def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *given: Any) -> None:
         """By the standard library's fork(), for a hook of the user's."""
 
         def hook() -> None:
@@ -173,6 +211,14 @@ class Popen(_standard.Popen[AnyStr]):
             self._arm(child.lifeline)  # again: the hook may have changed the ids, which clears PDEATHSIG
 
         last_fork = _native.last_fork()
+        rest: Any = given
+        supervisor: Any = child.supervisor
+        if supervisor is not None:
+            args, executable = _command(args, executable, rest[_SHELL])
+            args = _supervised(supervisor, child.lifeline, args, _paths(executable, rest[_ENV]))
+            executable = None
+            fds = (*rest[_PASS_FDS], child.lifeline, *supervisor.fds)
+            rest = (*rest[:_PASS_FDS], fds, *rest[_PASS_FDS + 1 : _SHELL], False, *rest[_SHELL + 1 :])
         try:
             super()._execute_child(args, executable, hook if self._guarded else preexec_fn, *rest)  # type: ignore[misc]
             child.adopt_forked(self.pid)
@@ -232,10 +278,33 @@ class Popen(_standard.Popen[AnyStr]):
         if self.returncode is None and self._child is not None:
             self._child.send_signal(sig)
 
+    def terminate(self) -> None:
+        """SIGTERM to the program; to the whole ``tree``, which is ended if there is a ``grace``."""
+        self.poll()
+        if self.returncode is None and self._child is not None:
+            self._child.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL to the program; to the whole ``tree``."""
+        self.poll()
+        if self.returncode is None and self._child is not None:
+            self._child.kill()
+
     def __repr__(self) -> str:
         text = super().__repr__()
         runs = self._child is not None and self.returncode is None
         return text[:-1] + " guarded>" if runs and self._guarded else text
+
+
+#: Where these are in what `_execute_child` gets, after ``preexec_fn``.
+_PASS_FDS, _ENV, _SHELL = 1, 3, 6
+
+
+def _supervised(supervisor: Supervisor, lifeline: int, args: Sequence[Any], *what: Any) -> list[Any]:
+    """The supervisor's argv."""
+    from ._supervisor import words
+
+    return supervisor.command(lifeline, *words(*what), *args)
 
 
 def _command(args: Any, executable: Any, shell: bool) -> tuple[list[Any], Any]:

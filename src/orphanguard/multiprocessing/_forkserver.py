@@ -18,6 +18,7 @@ from multiprocessing import context, popen_forkserver
 
 from .. import _native, _waiting
 from .._errors import guard_error
+from .._fds import OwnFd
 from .._native import wait_readable
 from .._pidfd import Child
 from . import _stdlib
@@ -65,20 +66,9 @@ class ForkServerChild(Child):
 
     def __init__(self, lifeline: int) -> None:
         super().__init__(lifeline)
-        self.status = -1  #: read end of the pipe on which the server tells the exit code
+        self.status: OwnFd | None = None  #: read end of the pipe on which the server tells the exit code
         self.answered = False  #: the child itself has said that it is armed: the pid and the pidfd are its own
         self._told = _stdlib.Told()
-        self._status_stat: os.stat_result | None = None
-
-    def identify(self) -> None:
-        super().identify()
-        self._status_stat = os.fstat(self.status)
-
-    def _is_status(self, fd: int) -> bool:
-        try:
-            return self._status_stat is None or os.path.samestat(self._status_stat, os.fstat(fd))
-        except OSError:
-            return False
 
     def _status_after_reap(self) -> int | None:
         if not wait_readable(self.pidfd, 0):
@@ -86,21 +76,19 @@ class ForkServerChild(Child):
         known = _native.pidfd_reaped_status(self.pidfd, self.identity)
         if known is not None:
             return known
-        if self._is_status(self.status):
-            if not wait_readable(self.status, _SERVER_TELLS):
+        if self.status is not None and self.status.is_ours():
+            if not wait_readable(self.status.fd, _SERVER_TELLS):
                 return None  # the server is stopped; it will tell when it runs
             with contextlib.suppress(EOFError):
-                return self._told.read(self.status)
+                return self._told.read(self.status.fd)
         # The server is gone. Whoever adopted the child reaps it, and then this kernel may know.
         known = _native.pidfd_reaped_status(self.pidfd, self.identity, _SERVER_TELLS)
         return self._status_lost() if known is None else known
 
     def _close_unused(self) -> None:
         super()._close_unused()
-        if (self.returncode is not None or self._closed) and not self._users and self.status >= 0:
-            status, self.status = self.status, -1
-            if self._is_status(status):
-                os.close(status)
+        if (self.returncode is not None or self._closed) and not self._users and self.status is not None:
+            self.status.close()
 
 
 class Popen(GuardedPopen, popen_forkserver.Popen):
@@ -115,16 +103,17 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             lifeline, answer = self.duplicate_for_child(child.lifeline), self.duplicate_for_child(answer_w)
             data = _stdlib.dump_for_forkserver(self, process_obj, lambda: Arming("arrive_forked", lifeline, answer))
             _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
-            child.status, data_w = _stdlib.forkserver_connect(self._fds)
+            status, data_w = _stdlib.forkserver_connect(self._fds)
+            child.status = OwnFd(status)
             os.close(answer_w)
             answer_w = -1
-            self.pid = child.pid = _stdlib.read_signed(child.status)
+            self.pid = child.pid = _stdlib.read_signed(status)
             child.pidfd = _native.pidfd_open(child.pid)
             child.identify()
             sent = True
             with open(data_w, "wb", closefd=False) as file:
                 file.write(data)
-            self._await_answer(answer_r, child)
+            self._await_answer(answer_r, status, child)
             self.pdeathsig = False
             self.adopt(child, process_obj)
         except BaseException:
@@ -135,7 +124,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
                     if data_w >= 0:
                         os.close(data_w)
                         data_w = -1
-                    self._await_answer(answer_r, child)
+                    self._await_answer(answer_r, status, child)
                     child.abort()
             child.drop()
             raise
@@ -144,11 +133,11 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
                 if fd >= 0:
                     os.close(fd)
 
-    def _await_answer(self, answer: int, child: ForkServerChild) -> None:
+    def _await_answer(self, answer: int, status: int, child: ForkServerChild) -> None:
         if child.answered:
             return
         poller = select.poll()
-        for fd in (answer, child.status, child.pidfd):
+        for fd in (answer, status, child.pidfd):
             poller.register(fd, select.POLLIN)
         ready = dict(poller.poll())
         reply = os.read(answer, ANSWER.size) if answer in ready else b""

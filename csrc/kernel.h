@@ -1,0 +1,47 @@
+/* Kernel interfaces that a libc of manylinux's age does not name, for the shim
+ * and the programs alike. System calls from after Linux 5.1 have one number on
+ * every architecture. */
+#ifndef ORPHANGUARD_KERNEL_H
+#define ORPHANGUARD_KERNEL_H
+
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+/* Where ids once had 16 bits, the plain names are of those. */
+#ifdef SYS_setgroups32
+#define OG_SETGROUPS SYS_setgroups32
+#define OG_SETREGID SYS_setregid32
+#define OG_SETREUID SYS_setreuid32
+#else
+#define OG_SETGROUPS SYS_setgroups
+#define OG_SETREGID SYS_setregid
+#define OG_SETREUID SYS_setreuid
+#endif
+
+/* What rt_sigprocmask(2) and its like take: not libc's 128. */
+#define KERNEL_SIGSET_SIZE 8
+
+#endif

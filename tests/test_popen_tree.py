@@ -1,0 +1,458 @@
+"""`Popen(tree=)`: real trees below a program that Python starts, and everything that may end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess as standard
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from trees import TREES, state
+from witness import DEATH, LIFE, Token, Watched, wait_for
+
+import orphanguard
+from orphanguard import GuardUnavailable, _native, subprocess
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a program as somebody else")
+F_GETSIG = 11  # linux/fcntl.h
+LEAVER = "setsid sleep 1000 & "  # a descendant that nobody but the supervisor finds
+
+PARENT = """
+import json, sys, threading
+from orphanguard import subprocess
+def start():
+    global process
+    process = subprocess.Popen(["sh", "-c", sys.argv[2]], **eval(sys.argv[3]))
+    print(json.dumps([process.pid, process.command_pid, process.containment]), flush=True)
+if sys.argv[1] == "main":
+    start()
+else:
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+sys.stdin.read()
+"""
+
+
+class Family:
+    """A Python that has started a tree by ``Popen``."""
+
+    def __init__(self, name: str, keywords: str, thread: str = "main") -> None:
+        tree = TREES[name]
+        self.token = Token()
+        self.parent = standard.Popen(
+            [sys.executable, "-c", PARENT, thread, tree.script, keywords],
+            env={**self.token.environment, **tree.environment},
+            stdin=standard.PIPE,
+            stdout=standard.PIPE,
+            cwd="/tmp",
+        )
+        assert self.parent.stdout is not None
+        self.pid, self.command, self.containment = json.loads(self.parent.stdout.readline())
+        wait_for(lambda: len(self.token.holders()) > tree.size)
+
+    def left(self, within: float) -> list[int]:
+        def others() -> list[int]:
+            return [pid for pid in self.token.holders() if pid != self.parent.pid and state(pid) not in "ZX"]
+
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not others(), within)
+        return others()
+
+    def close(self) -> None:
+        self.parent.kill()
+        while self.token.holders():
+            self.token.clean_up()
+        self.parent.communicate()
+
+
+@contextlib.contextmanager
+def family(*how: str) -> Iterator[Family]:
+    running = Family(*how)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+@pytest.mark.parametrize("name", sorted(set(TREES) - {"wide", "deep"}))
+def test_the_parent_is_killed(name: str, thread: str) -> None:
+    with family(name, "{'grace': 0.1}" if name == "ignores SIGTERM" else "{'tree': True}", thread) as tree:
+        assert tree.containment == "subreaper"
+        tree.parent.kill()
+        assert tree.left(within=DEATH) == []
+
+
+@pytest.mark.parametrize("name", ["double fork, setsid", "daemon", "make -j8"])
+def test_without_tree_they_survive(name: str) -> None:
+    with family(name, "{}") as tree:
+        tree.parent.kill()
+        assert len(tree.left(within=LIFE)) >= 1
+
+
+@pytest.mark.parametrize("victims", ["parent", "supervisor", "parent supervisor"])
+@pytest.mark.parametrize("containment", ["cgroup", "pidns"])
+def test_in_a_better_containment(containment: str, victims: str, needs_containment) -> None:
+    needs_containment(containment)
+    with family("double fork, setsid", f"{{'tree': {containment!r}}}") as tree:
+        assert tree.containment == containment
+        watched = Watched([{"parent": tree.parent.pid, "supervisor": tree.pid}[name] for name in victims.split()])
+        watched.kill()
+        watched.close(kill=False)
+        if containment == "cgroup" and "supervisor" in victims:
+            assert len(tree.left(within=LIFE)) >= 2  # docs/design.md: as the subreaper
+        else:
+            assert tree.left(within=DEATH) == []
+
+
+@pytest.fixture
+def needs_containment():
+    def check(containment: str) -> None:
+        try:
+            subprocess.run(["true"], tree=containment)
+        except GuardUnavailable as error:
+            pytest.skip(str(error))
+
+    return check
+
+
+@contextlib.contextmanager
+def running(script: str, size: int, **keywords: Any) -> Iterator[tuple[Any, Token]]:
+    token = Token()
+    process = subprocess.Popen(["sh", "-c", script], env=token.environment, **keywords)
+    try:
+        wait_for(lambda: len(token.holders()) == size + 1)  # and the supervisor
+        yield process, token
+    finally:
+        token.clean_up()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def test_who_is_who() -> None:
+    with running("exec sleep 1000", 1, tree=True) as (process, token):
+        assert sorted(token.holders()) == sorted([process.pid, process.command_pid])
+        assert os.readlink(f"/proc/{process.pid}/exe").endswith("orphanguard-run")
+        assert os.getpgid(process.command_pid) == os.getpgid(process.pid)
+        assert process.containment == "subreaper"
+        assert process.guard.layers == ("lifeline", "pdeathsig")
+    with subprocess.Popen(["true"]) as process:
+        assert (process.command_pid, process.containment) == (None, None)
+
+
+@pytest.mark.parametrize("stopped", [None, "supervisor", "command", "all"])
+def test_kill_is_for_the_tree(stopped: str | None) -> None:
+    with running(LEAVER + "sleep 1000; :", 3, tree=True) as (process, token):
+        pids = {"supervisor": [process.pid], "command": [process.command_pid], "all": token.holders(), None: []}
+        for pid in pids[stopped]:
+            os.kill(pid, signal.SIGSTOP)
+            wait_for(lambda pid=pid: state(pid) == "T")
+        process.kill()
+        assert process.wait(DEATH) == -signal.SIGKILL
+        assert token.holders() == []
+        process.kill()  # and then does nothing
+
+
+def test_terminate_is_for_the_tree() -> None:
+    script = (
+        "trap 'echo parent' TERM; sh -c 'trap \"echo child; exit\" TERM; echo ready; sleep 1000 & wait' & wait; wait"
+    )
+    with running(script, 3, tree=True, stdout=standard.PIPE, text=True) as (process, _):
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert sorted(process.stdout.read().split()) == ["child", "parent"]
+        assert process.wait(DEATH) == 0
+
+
+def test_terminate_with_a_grace() -> None:
+    """Who ignores SIGTERM is killed after it."""
+    with running("trap '' TERM; " + LEAVER + "echo ready; sleep 1000; :", 3, grace=0.2, stdout=standard.PIPE) as (
+        process,
+        token,
+    ):
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(DEATH) == -signal.SIGKILL
+        assert token.holders() == []
+
+
+def test_a_grace_is_not_waited_out() -> None:
+    script = "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"
+    with running(script, 2, grace=1000, stdout=standard.PIPE) as (process, _):
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(DEATH) == 7
+
+
+def test_another_death_signal() -> None:
+    script = "trap 'echo int; exit 0' INT; echo ready; sleep 1000 & wait"
+    keywords = {"death_signal": signal.SIGINT, "grace": 0.2, "stdout": standard.PIPE, "text": True}
+    with running(script, 2, **keywords) as (process, _):
+        process.stdout.readline()
+        process.terminate()
+        assert process.stdout.read() == "int\n"
+
+
+def test_send_signal_is_for_the_command() -> None:
+    script = "trap 'echo USR1' USR1; " + LEAVER + "echo ready; while :; do sleep 0.01; done"
+    with subprocess.Popen(["sh", "-c", script], tree=True, stdout=standard.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(0)
+        process.send_signal(signal.SIGUSR1)
+        assert process.stdout.readline() == "USR1\n"
+        for number in (-1, 65, 999):
+            with pytest.raises(OSError) as caught:
+                process.send_signal(number)
+            assert caught.value.errno == errno.EINVAL
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(DEATH) == -signal.SIGKILL
+
+
+def test_a_signal_leaves_a_stopped_command_stopped() -> None:
+    """As without a supervisor: it is pending."""
+    with running("sleep 1000; :", 2, tree=True) as (process, _):
+        process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: state(process.command_pid) == state(process.pid) == "T")
+        process.send_signal(signal.SIGTERM)
+        watched = Watched([process.pid])
+        assert watched.alive(within=LIFE) == [process.pid]
+        watched.close(kill=False)
+        assert state(process.command_pid) == "T"
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(DEATH) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("end", ["exit 3", "kill -9 $$", "kill -TERM $$"])
+def test_the_tree_ends_with_the_command(end: str) -> None:
+    token = Token()
+    keywords = {"capture_output": True, "env": token.environment}
+    done = subprocess.run(["sh", "-c", f"echo out; echo err >&2; {LEAVER} {end}"], tree=True, **keywords)
+    plain = standard.run(["sh", "-c", f"echo out; echo err >&2; {end}"], **keywords, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert token.holders() == []
+
+
+def test_run_ends_the_tree_when_the_time_is_over() -> None:
+    token = Token()
+    with pytest.raises(standard.TimeoutExpired):
+        subprocess.run(["sh", "-c", LEAVER + "sleep 1000; :"], tree=True, timeout=0.2, env=token.environment)
+    assert token.holders() == []
+
+
+def test_communicate() -> None:
+    with subprocess.Popen(["cat"], tree=True, stdin=standard.PIPE, stdout=standard.PIPE, text=True) as process:
+        assert process.communicate("x" * 100_000) == ("x" * 100_000, None)
+
+
+# --- what it starts, and as what
+
+
+@pytest.mark.parametrize("hook", [{}, {"preexec_fn": os.getpid}], ids=["", "preexec_fn"])
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"args": "echo $0 $X", "shell": True, "env": {"X": "y"}},
+        {"args": ["name", "-c", "echo $0"], "executable": "/bin/sh"},
+        {"args": ["pwd"], "cwd": "/usr"},
+        {"args": ["env"], "env": {"PATH": "/nonexistent:/bin:/usr/bin"}},
+        {"args": ["sh", "-c", "umask; echo $(ps -o sid= -p $$) $(ps -o pid= -p $PPID)"], "umask": 0o27},
+        {"args": [b"printf", "%s", b"\xff"]},
+    ],
+)
+def test_as_the_standard_library_starts_it(keywords: dict[str, Any], hook: dict[str, Any]) -> None:
+    def output(library: Any, **how: Any) -> bytes:
+        text: bytes = library.run(**keywords, **hook, **how, stdout=standard.PIPE, check=True).stdout
+        return text.split()[0]
+
+    assert output(subprocess, tree=True) == output(standard)
+
+
+@AS_ROOT
+def test_as_another_user() -> None:
+    """The supervisor stays who it is, so it can end whoever the program becomes."""
+    script = "echo $(id -u) $(id -g) $(id -G); " + LEAVER + "sleep 1000; :"
+    who = {"user": 65534, "group": 65533, "extra_groups": [5, 6]}
+    with running(script, 3, tree=True, stdout=standard.PIPE, text=True, **who) as (process, token):
+        assert process.stdout.readline() == "65534 65533 65533 5 6\n"
+        assert os.stat(f"/proc/{process.command_pid}").st_uid == 65534
+        with open(f"/proc/{process.pid}/status") as status:
+            assert "Uid:\t0\t0\t0\t0\n" in status.readlines()
+        process.kill()
+        assert process.wait(DEATH) == -signal.SIGKILL
+        assert token.holders() == []
+
+
+def test_its_fds() -> None:
+    """The program has what it would have, and nothing of the supervisor's."""
+    reader, writer = os.pipe()
+    script = "ls /proc/self/fd"
+    for keywords in {"pass_fds": [writer]}, {"close_fds": False}, {}:
+        done = subprocess.run(["sh", "-c", script], tree=True, stdout=standard.PIPE, **keywords)
+        plain = standard.run(["sh", "-c", script], stdout=standard.PIPE, check=True, **keywords)
+        assert done.stdout == plain.stdout
+    with running("exec sleep 1000", 1, tree=True, pass_fds=[writer]) as (process, _):
+        os.close(writer)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+# --- bad input, and starts that fail
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"args": ["nonexistent"]},
+        {"args": ["/etc/passwd"]},
+        {"args": ["/"]},
+        {"args": ["/etc/passwd/x"]},
+        {"args": ["true"], "cwd": "/nonexistent"},
+        {"args": ["true"], "executable": "/nonexistent"},
+        {"args": ["true"], "env": {"a=b": "c"}},
+        {"args": ["a\0b"]},
+        {"args": ["true", "a\0b"]},
+        {"args": [1]},
+        {"args": []},
+        {"args": "nonexistent", "preexec_fn": os.getpid},
+    ],
+    ids=str,
+)
+def test_errors_are_the_standard_librarys(keywords: dict[str, Any]) -> None:
+    def error(library: Any, **how: Any) -> BaseException:
+        with pytest.raises(BaseException) as caught:
+            library.Popen(**keywords, **how)
+        return caught.value
+
+    ours, theirs = error(subprocess, tree=True), error(standard)
+    assert (type(ours), str(ours)) == (type(theirs), str(theirs))
+    if isinstance(ours, OSError) and isinstance(theirs, OSError):
+        assert (ours.errno, ours.filename) == (theirs.errno, theirs.filename)
+
+
+def test_a_script_without_an_interpreter(tmp_path) -> None:
+    script = tmp_path / "script"
+    script.write_text("echo")
+    script.chmod(0o700)
+    with pytest.raises(OSError) as caught:
+        subprocess.Popen([script], tree=True)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOEXEC, script)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error"),
+    [
+        ({"tree": "chroot"}, ValueError),
+        ({"tree": 2}, ValueError),
+        ({"tree": None}, ValueError),
+        ({"tree": True, "guard": False}, ValueError),
+        ({"grace": 1, "guard": False}, ValueError),
+        ({"grace": -1}, ValueError),
+        ({"grace": float("nan")}, ValueError),
+        ({"grace": float("inf")}, ValueError),
+        ({"grace": 1e9}, ValueError),
+        ({"grace": "5s"}, TypeError),
+        ({"grace": True}, TypeError),
+        ({"tree": True, "death_signal": 99}, ValueError),
+    ],
+    ids=str,
+)
+def test_bad_input(keywords: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        subprocess.Popen(["true"], **keywords)
+
+
+@AS_ROOT
+def test_a_containment_that_is_not_to_be_had() -> None:
+    code = """if True:
+        import os
+        from orphanguard import GuardUnavailable, subprocess
+        before = os.listdir("/proc/self/fd")
+        subprocess.run(["true"], tree=True)
+        fds = len(os.listdir("/proc/self/fd"))
+        os.setresuid(65534, 65534, 65534)
+        try:
+            subprocess.Popen(["echo", "it ran"], tree="cgroup")
+        except GuardUnavailable as error:
+            print(error)
+        try:
+            print(os.waitpid(-1, 0))
+        except ChildProcessError:
+            print(len(os.listdir("/proc/self/fd")) - fds)
+    """
+    done = standard.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "--tree=cgroup: our cgroup is not delegated to us: mkdir(" in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[1:] == ["0"]
+
+
+def test_the_next_lifeline_kills() -> None:
+    """A supervisor turns its own to SIGCONT."""
+    subprocess.run(["true"], tree=True)
+    lifeline = _native.lifeline_open(pdeathsig=False)
+    assert fcntl.fcntl(lifeline, F_GETSIG) == signal.SIGKILL
+    _native.lifeline_close(lifeline)
+
+
+def test_a_control_pipe_that_the_program_has_closed(tmp_path) -> None:
+    """Its number may be a file's by then."""
+    with running("exec sleep 1000", 1, tree=True) as (process, _):
+        control = process._child.supervisor._control.fd
+        with open(tmp_path / "file", "wb") as file:
+            os.dup2(file.fileno(), control)
+            with pytest.raises(OSError) as caught:
+                process.kill()
+            assert caught.value.errno == errno.EBADF
+            assert process.poll() is None
+            os.kill(process.command_pid, signal.SIGKILL)
+            process.wait()
+            os.close(control)  # it has been left alone
+        assert (tmp_path / "file").read_bytes() == b""
+
+
+# --- asyncio
+
+
+def test_asyncio() -> None:
+    token = Token()
+
+    async def go() -> None:
+        keywords = {"stdout": standard.PIPE, "env": token.environment}
+        process = await orphanguard.create_subprocess_shell(LEAVER + "echo hello; sleep 1000", tree=True, **keywords)
+        assert isinstance(process, asyncio.subprocess.Process)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"hello\n"
+        assert process.containment == "subreaper"
+        assert process.command_pid in token.holders()
+        process.kill()
+        assert await process.wait() == -signal.SIGKILL
+        assert token.holders() == []
+        process = await orphanguard.create_subprocess_exec("sh", "-c", "exit 3", grace=1)
+        assert await process.wait() == 3
+        with pytest.raises(FileNotFoundError):
+            await orphanguard.create_subprocess_exec("nonexistent", tree=True)
+
+    asyncio.run(go())
+
+
+def test_a_wait_sleeps() -> None:
+    """Nobody polls: not we, and not the supervisor."""
+    with running("exec sleep 1000", 1, tree=True) as (process, _), open(f"/proc/{process.pid}/schedstat") as schedstat:
+        wait_for(lambda: state(process.pid) == "S")
+        before = schedstat.read()
+        with pytest.raises(standard.TimeoutExpired):
+            process.wait(LIFE)
+        schedstat.seek(0)
+        assert schedstat.read() == before
