@@ -87,7 +87,9 @@ def closed() -> None:
 
 def _with_grandchild(start_new_session: bool) -> None:
     subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.children", "grandchild"], start_new_session=start_new_session, close_fds=True
+        [sys.executable, "-m", "benchmarks.children", "--grandchild"],
+        start_new_session=start_new_session,
+        close_fds=True,
     )
     up()
 
@@ -155,6 +157,6 @@ class Child:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "grandchild":
+    if sys.argv[1] == "--grandchild":
         up("grandchild")
     work(sys.argv[1])

@@ -82,14 +82,11 @@ def memory_cgroup() -> Path | None:
     for fields in mounts:
         kind, options = fields[fields.index("-") + 1], fields[-1].split(",")
         directory = Path(fields[4])
-        if kind == "cgroup" and "memory" in options:
-            found = directory
-        elif kind == "cgroup2" and "memory" in (directory / "cgroup.subtree_control").read_text().split():
-            found = directory
-        else:
-            continue
-        if os.access(found, os.W_OK):
-            return found
+        usable = (kind == "cgroup" and "memory" in options) or (
+            kind == "cgroup2" and "memory" in (directory / "cgroup.subtree_control").read_text().split()
+        )
+        if usable and os.access(directory, os.W_OK):
+            return directory
     return None
 
 
@@ -105,7 +102,8 @@ def oom_killed(trial: Trial) -> None:
         (directory / "cgroup.procs").write_text(str(trial.parent.pid))
         trial.order("eat")
         trial.watch_deaths([trial.parent], OOM)
-        if trial.parent.died is None:
+        end = os.waitid(os.P_PIDFD, trial.parent.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is None or end.si_status != signal.SIGKILL:
             raise Failed("the OOM killer did not come")
     finally:
         # Empty only when the parent is reaped, which the end of the trial does.
@@ -126,7 +124,7 @@ FAULTS = {
         "OOM killer", oom_killed, host=lambda: "" if memory_cgroup() else "no memory cgroup that we may write to"
     ),
     "starting": Fault("SIGKILL, a child not yet armed", while_a_child_starts),
-    "stopped": Fault("stopped, then SIGKILL", stopped_then_killed),
+    "stop-kill": Fault("stopped, then SIGKILL", stopped_then_killed),
     "gib": Fault("SIGKILL, 1 GiB, busy threads", by_signal(signal.SIGKILL), options=("gib",)),
     "forkserver": Fault("fork server, then parent", helper_killed, needs="FORK_SERVER"),
     "supervisor": Fault("supervisor, then parent", helper_killed, needs="HELPER"),

@@ -35,7 +35,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "matrix"
 TRIALS = 20
 QUICK = 3
 QUICK_ROWS = "kill", "term", "setsid", "early-thread"
-SHOWN_BY = 2  #: trials in which somebody lives on, or the parent does: the others of the cell are watched shorter
+SHOWN_BY = 1  #: trial in which somebody lives on, or the parent does: the others of the cell are watched shorter
 GUESS = 0.6  #: seconds a trial, before anything was measured
 
 Cell = dict[str, Any]

@@ -9,10 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import select
-import signal
 import sys
 import threading
-import time
 from typing import Any
 
 from .children import NOBODY, Child, report
@@ -83,65 +81,68 @@ class Raised(Exception):
     pass
 
 
+class Parent:
+    def __init__(self, name: str, kind: str, count: int) -> None:
+        self.strategy = load(name)
+        self.kind = kind
+        self.count = count
+        self.handles: list[Any] = []
+        self.thread_may_end = threading.Event()
+
+    def start(self, kind: str, count: int) -> None:
+        try:
+            self.handles.extend(self.strategy.start(count, Child(kind)))
+        except Exception as error:
+            report(f"refused {type(error).__name__}: {error}"[:200])
+            os._exit(0)
+
+    def start_in_thread(self) -> None:
+        self.start(self.kind, self.count)
+        report(f"thread {threading.get_native_id()}")
+        self.thread_may_end.wait()
+
+    def obey(self, order: str) -> None:
+        match order:
+            case "raise":
+                raise Raised
+            case "sys.exit":
+                sys.exit(3)
+            case "thread":
+                self.thread_may_end.set()
+            case "start":  # one more, while somebody watches
+                self.start("idle", 1)
+                report("started")
+            case _:
+                ORDERS[order]()
+                report("done")
+
+    def all_ended(self) -> bool:
+        """Asks all, which also reaps."""
+        each = [ended(handle) for handle in self.handles]
+        return bool(each) and all(each)
+
+
 def main() -> None:
     name, kind, count, *options = sys.argv[1:]
-    strategy = load(name)
-    handles: list[Any] = []
     ballast = grow_busy() if "gib" in options else None
-    thread_may_end = threading.Event()
-
-    def start(kind: str = kind, count: int = int(count)) -> None:
-        handles.extend(strategy.start(count, Child(kind)))
-
-    def in_thread() -> None:
-        try:
-            start()
-        except BaseException as error:
-            refused(error)
-        report(f"thread {threading.get_native_id()}")
-        thread_may_end.wait()
-
-    def refused(error: BaseException) -> None:
-        report(f"refused {type(error).__name__}: {error}"[:200])
-        os._exit(0)
-
+    parent = Parent(name, kind, int(count))
     if "thread" in options:
-        threading.Thread(target=in_thread).start()
+        threading.Thread(target=parent.start_in_thread).start()
     else:
-        try:
-            start()
-        except Exception as error:
-            refused(error)
+        parent.start(kind, int(count))
         report("started")
     poller = select.poll()
     poller.register(0, select.POLLIN)
-    pending = b""
-    while True:
+    while not parent.all_ended():
         # Signal handlers of Python run between two of these.
         if poller.poll(LOOK * 1000):
-            chunk = os.read(0, 4096)
-            if not chunk:
+            orders = os.read(0, 4096).decode().split()  # short ones, so they come whole
+            if not orders:
                 os._exit(0)  # the runner is gone
-            pending += chunk
-        while b"\n" in pending:
-            order, _, pending = pending.partition(b"\n")
-            match order.decode().split():
-                case ["return"]:
+            for order in orders:
+                if order == "return":
                     return
-                case ["raise"]:
-                    raise Raised
-                case ["sys.exit"]:
-                    sys.exit(3)
-                case ["thread"]:
-                    thread_may_end.set()
-                case ["start"]:  # one more, idle, while somebody watches
-                    start("idle", 1)
-                    report("started")
-                case [other]:
-                    ORDERS[other]()
-                    report("done")
-        if handles and all(ended(handle) for handle in handles):
-            break
+                parent.obey(order)
     del ballast
 
 

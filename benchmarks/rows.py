@@ -14,10 +14,10 @@ from .early import EARLY, Early
 from .faults import FAULTS, Fault
 from .trial import Trial, Watched
 
-SURVIVES = 2.5  # seconds that a child may live on after its parent: those that poll each second are in time
+SURVIVES = 2.0  # seconds that a child may live on after its parent: those that poll each second are in time
 WAITS = 1.5  # seconds that the parent has to end
-SHORT = 0.3  # seconds at least, both, where the first trials of a cell have shown who lives on
-LIVES = 0.3  # seconds that a child has to die in too early
+SHORT = 0.1  # seconds at least, both, where the first trial of a cell has shown who lives on
+LIVES = 0.15  # seconds that a child has to die in too early
 DOOMED = 10.0  # seconds more for who is killed already but has no processor to die on
 
 
@@ -33,7 +33,7 @@ class Row:
 def _rows() -> list[Row]:
     rows = [Row(key, "fault", fault.title, fault) for key, fault in FAULTS.items()]
     rows += [Row(key, "child", kind.title, FAULTS["kill"], key) for key, kind in KINDS.items() if key != "idle"]
-    rows += [Row(key, "early", early.title, early, early.kind) for key, early in EARLY.items()]
+    rows += [Row(f"early-{key}", "early", early.title, early, early.kind) for key, early in EARLY.items()]
     # Every other way in which the parent ends, with every other kind of child: only if asked for.
     rows += [
         Row(f"{name}+{key}", "cross", f"{fault.title}; {kind.title}", fault, key)
@@ -44,7 +44,8 @@ def _rows() -> list[Row]:
     return rows
 
 
-ROWS = {(row.key if row.group != "early" else f"early-{row.key}"): row for row in _rows()}
+ROWS = {row.key: row for row in _rows()}
+assert len(ROWS) == len(_rows())
 
 
 @dataclass

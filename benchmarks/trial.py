@@ -24,6 +24,7 @@ from .children import KINDS, NOBODY, SETUID, SOCKET
 
 ROOT = Path(__file__).resolve().parents[1]
 READY = 20.0  # seconds that all have to come up
+STRAYS = 0.2  # seconds that others have to end, after the children
 UNKILLABLE = 20.0  # seconds
 PR_SET_CHILD_SUBREAPER = 36
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
@@ -36,7 +37,7 @@ AS_NOBODY = [
 ]
 
 #: Of multiprocessing itself. They end when they find their owner gone, and the tracker is meant to be the last.
-HELPERS = "multiprocessing.resource_tracker", "multiprocessing.forkserver"
+HELPERS = "multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker"
 
 _numbers = itertools.count()
 
@@ -92,25 +93,21 @@ def wait_for(what: Callable[[], object], seconds: float, failure: str) -> None:
         time.sleep(0.001)
 
 
-def end_all() -> dict[int, str]:
-    """Kills and reaps whatever is below us; the command lines of those that were alive, by pid.
+def end_all() -> None:
+    """Kills and reaps whatever is below us.
 
     Only our own children are signalled, by pids that are exact since nobody else reaps them; their children then
     become ours.
     """
-    alive: dict[int, str] = {}
     deadline = time.monotonic() + UNKILLABLE
     while True:
         for pid in children_of("self"):
-            if state_of(pid) not in ("Z", "X", ""):
-                if command := command_of(pid):  # empty: it is on its way out
-                    alive.setdefault(pid, command)
-                os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
-            return alive
+            return
         if time.monotonic() > deadline:
             raise TimeoutError(f"killed, but still there: {[command_of(pid) for pid in children_of('self')]}")
         time.sleep(0.001)
@@ -146,7 +143,7 @@ class Trial:
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._channel.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)
         self._channel.bind("\0" + self.token)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115: closed in __exit__
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._poller = select.poll()
         self._poller.register(self._channel, select.POLLIN)
         self._by_fd: dict[int, Watched] = {}
@@ -171,12 +168,12 @@ class Trial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        known = {process.pid for process in self._by_fd.values()}
-        self.strays = [
-            command[:80]
-            for pid, command in end_all().items()
-            if pid not in known and not any(word in command for word in HELPERS)
-        ]
+        deadline = time.monotonic() + STRAYS
+        while self.parent.died and any(map(self._is_stray, descendants("self"))) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        strays = filter(self._is_stray, list(descendants("self")))
+        self.strays = [command_of(pid)[:80] for pid in strays] if self.parent.died else []
+        end_all()
         for directory in self.cgroups:
             directory.rmdir()
         os.close(self._orders)
@@ -251,6 +248,12 @@ class Trial:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:200] if lines else "it said nothing"
+
+    def _is_stray(self, pid: int) -> bool:
+        """Alive, nobody's child that was asked for, and no helper that is known to be late."""
+        command = command_of(pid)
+        known = any(pid == process.pid for process in self._by_fd.values())
+        return bool(command) and not known and not any(word in command for word in HELPERS)
 
     def watch(self, process: Watched) -> Watched:
         self._by_fd[process.pidfd] = process

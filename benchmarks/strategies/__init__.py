@@ -54,6 +54,7 @@ NAMES = {
         "processkit_default",
         "processkit_flag",
         "running_process_peer",
+        "running_process_contained",
         "pyreap_popen",
         "caoe_install",
         "torch_processes",
@@ -70,6 +71,9 @@ NAMES = {
         "our_run_subreaper",
         "our_run_cgroup",
         "our_run_pidns",
+        "our_tree_subreaper",
+        "our_tree_cgroup",
+        "our_tree_pidns",
     ],
 }
 

@@ -1,4 +1,8 @@
-"""An atexit handler terminates all children. Registered before multiprocessing's own would join them."""
+"""An atexit handler terminates all children.
+
+It must be registered after the first start: multiprocessing's own handler, which joins them, is registered by that,
+and what was registered last runs first.
+"""
 
 import atexit
 import multiprocessing
@@ -16,7 +20,8 @@ def end_children():
 
 
 def start(count, child):
-    if not started:
-        atexit.register(end_children)
+    first = not started
     started.extend(processes(multiprocessing.get_context("fork"), count, child.target))
+    if first:
+        atexit.register(end_children)
     return started[-count:]

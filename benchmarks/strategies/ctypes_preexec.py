@@ -5,7 +5,7 @@ import signal
 
 from ._common import programs
 
-TITLE = "`preexec_fn`: PDEATHSIG by ctypes"
+TITLE = "`preexec_fn`: ctypes `prctl`"
 CLAIMS = "the kernel kills the child when the parent dies"
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)

@@ -4,11 +4,12 @@ import multiprocessing
 
 import orphanguard
 
-from ._ours import NOT_CLAIMED as NOT_CLAIMED
+from . import _ours
 
 TITLE = "`orphanguard.ProcessPoolExecutor`, fork"
 CLAIMS = "workers never outlive their parent process, never die early"
 ORPHANGUARD = True
+NOT_CLAIMED = _ours.NOT_CLAIMED
 executors = []
 
 

@@ -2,12 +2,13 @@
 
 import orphanguard
 
+from . import _ours
 from ._common import processes
-from ._ours import NOT_CLAIMED as NOT_CLAIMED
 
 TITLE = "`orphanguard.Process`, forkserver"
 CLAIMS = "never outlives its parent process, never dies early"
 ORPHANGUARD = True
+NOT_CLAIMED = _ours.NOT_CLAIMED
 FORK_SERVER = True
 
 

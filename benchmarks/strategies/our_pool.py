@@ -2,11 +2,12 @@
 
 import orphanguard
 
-from ._ours import NOT_CLAIMED as NOT_CLAIMED
+from . import _ours
 
 TITLE = "`orphanguard.Pool`, fork"
 CLAIMS = "workers never outlive their parent process, never die early"
 ORPHANGUARD = True
+NOT_CLAIMED = _ours.NOT_CLAIMED
 pools = []
 
 

@@ -5,7 +5,7 @@ import multiprocessing
 from ._common import processes
 from .pdeathsig_target import tied
 
-TITLE = "PDEATHSIG in the target, forkserver"
+TITLE = "PDEATHSIG in target, forkserver"
 CLAIMS = "the kernel kills the child when the parent dies"
 FORK_SERVER = True
 

@@ -6,7 +6,7 @@ import signal
 
 from ._common import processes
 
-TITLE = "PDEATHSIG in the target, fork"
+TITLE = "PDEATHSIG in target, fork"
 CLAIMS = "the kernel kills the child when the parent dies"
 PR_SET_PDEATHSIG = 1
 

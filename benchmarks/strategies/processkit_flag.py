@@ -2,7 +2,7 @@
 
 from processkit import Command
 
-TITLE = "processkit-py, `kill_on_parent_death`"
+TITLE = "processkit-py, its death flag"
 CLAIMS = "“die with a hard-killed parent”"
 NEEDS = ["processkit"]
 PACKAGE = "processkit-py"

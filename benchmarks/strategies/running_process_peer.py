@@ -1,9 +1,9 @@
-"""running-process."""
+"""running-process: its subprocess.Popen."""
 
 from running_process import RunningProcess
 
 TITLE = "running-process"
-CLAIMS = "children are contained, and end with the parent"
+CLAIMS = "nothing for a parent that is killed"
 NEEDS = ["running_process"]
 PACKAGE = "running-process"
 

@@ -7,7 +7,7 @@ import threading
 
 from ._common import processes
 
-TITLE = "`parent_process().sentinel` thread"
+TITLE = "`parent_process().sentinel`"
 CLAIMS = "the standard library's own: ready when the parent has ended"
 
 
