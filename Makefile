@@ -66,7 +66,8 @@ bench: bench-peers
 bench-quick: bench-peers
 	@$(MATRIX) --quick $(ARGS)
 
-bench-costs: $(VENV)/.ready
+bench-costs: bench-peers
+	@$(VENV)/bin/orphanguard-run $(RUN) -m benchmarks.costs
 	@$(RUN) -m benchmarks --effort $(EFFORT) $(if $(JSON),--json $(JSON))
 
 # What is not to be had is said in the tables. torch, 550 MB: PEERS=... torch, if you want it.

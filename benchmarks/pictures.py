@@ -26,6 +26,7 @@ LIGHT = {
     "early": "#f2b61b",
     "early-ink": "#2b2000",
     "waits": "#eceff2",
+    "bar": "#aab4be",
     "waits-ink": "#59636e",
     "ours": "#0b7aa5",
 }
@@ -41,6 +42,7 @@ DARK = {
     "early": "#e0a30f",
     "early-ink": "#1d1500",
     "waits": "#21262d",
+    "bar": "#59636e",
     "waits-ink": "#9198a1",
     "ours": "#4fc3ee",
 }
@@ -83,19 +85,19 @@ def _cell(mark: Mark, x: float, y: float, colours: dict[str, str]) -> str:
     return box + _shape(mark.kind, x + CELL / 2, y + LINE / 2, ink)
 
 
-def _text(x: float, y: float, text: str, colour: str, size: float = 11, *, more: str = "") -> str:
+def text(x: float, y: float, text: str, colour: str, size: float = 11, *, more: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" {more}>{escape(text)}</text>'
 
 
 def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
     parts = []
     top = 58
-    parts.append(_text(6, 18, "The parent dies: who is left?", colours["ink"], 15, more='font-weight="600"'))
-    parts.append(_text(6, 35, "Real parents, really killed; each cell is at least 20 of them.", colours["dim"], 10.5))
+    parts.append(text(6, 18, "The parent dies: who is left?", colours["ink"], 15, more='font-weight="600"'))
+    parts.append(text(6, 35, "Real parents, really killed; each cell is at least 20 of them.", colours["dim"], 10.5))
     for number, title in enumerate(HEADLINE.values()):
         x = NAME + CELL * (number + 0.5)
         angle = f'transform="rotate(-58 {x:.1f} {top + HEAD - 10:.1f})"'
-        parts.append(_text(x - 2, top + HEAD - 8, title.replace("`", ""), colours["ink"], 11, more=angle))
+        parts.append(text(x - 2, top + HEAD - 8, title.replace("`", ""), colours["ink"], 11, more=angle))
     y = top + HEAD
     group = ""
     for strategy in found:
@@ -104,26 +106,26 @@ def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
             y += 8
             bold = 'font-weight="600"'
             colour = colours["ours"] if strategy.ours else colours["dim"]
-            parts.append(_text(6, y + 12, group, colour, 11, more=bold))
+            parts.append(text(6, y + 12, group, colour, 11, more=bold))
             parts.append(f'<path d="M6 {y + 16.5:.1f}H{WIDTH - MARGIN}" stroke="{colours["rule"]}" fill="none"/>')
             y += LINE
         name = strategy.title.replace("`", "").replace("orphanguard.", "")
-        parts.append(_text(12, y + 13, name, colours["ink"]))
+        parts.append(text(12, y + 13, name, colours["ink"]))
         for number, key in enumerate(HEADLINE):
             parts.append(_cell(strategy.mark(key), NAME + CELL * number, y, colours))
         y += LINE
     y += 12
     for kind, words in WORDS.items():
         parts.append(_cell(Mark("", "", kind), 6, y, colours))
-        parts.append(_text(12 + CELL, y + 13, words, colours["ink"], 10.5))
+        parts.append(text(12 + CELL, y + 13, words, colours["ink"], 10.5))
         y += LINE
     parts.append(_cell(Mark("", "", "leak", promised=False), 6, y, colours))
-    parts.append(_text(12 + CELL, y + 13, "dashed: orphanguard says that this is not covered", colours["ink"], 10.5))
+    parts.append(text(12 + CELL, y + 13, "dashed: orphanguard says that this is not covered", colours["ink"], 10.5))
     y += LINE + 6
-    return _svg(WIDTH, y, parts, colours, "Which strategies leave orphans, by fault")
+    return svg(WIDTH, y, parts, colours, "Which strategies leave orphans, by fault")
 
 
-def _svg(width: float, height: float, parts: list[str], colours: dict[str, str], title: str) -> str:
+def svg(width: float, height: float, parts: list[str], colours: dict[str, str], title: str) -> str:
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '

@@ -8,18 +8,32 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import pictures, tables
+from . import cost_tables, pictures, tables
 from .matrix import RESULTS
 from .rows import ROWS
 from .trial import ROOT
 
+TEXTS = "README.md", "docs/guarantees.md", "benchmarks/README.md"
+COSTS = RESULTS.with_name("costs.json")
 GROUPS = {"ends": "fault", "children": "child", "early": "early"}
 AND = {"ends": ["supervisor+setsid", "both+setsid"]}
 
 
 def sections() -> dict[str, str]:
     found = tables.read(RESULTS)
+    costs = cost_tables.read(COSTS)
     return {
+        "costs": "\n".join(
+            make(costs)
+            for make in (
+                cost_tables.about,
+                cost_tables.starts,
+                cost_tables.joins,
+                cost_tables.waits,
+                cost_tables.sizes,
+                cost_tables.each,
+            )
+        ),
         "headline": tables.matrix(found, list(tables.HEADLINE), tables.HEADLINE),
         "about": tables.about(found) + "\n",
         "claims": tables.claims(found),
@@ -50,9 +64,10 @@ def outputs() -> dict[str, str]:
     """What each file should be."""
     parts = sections()
     found = tables.read(RESULTS)
-    made = {name: fill((ROOT / name).read_text(), parts) for name in ("README.md", "docs/guarantees.md")}
+    made = {name: fill((ROOT / name).read_text(), parts) for name in TEXTS}
     for theme, colours in {"light": pictures.LIGHT, "dark": pictures.DARK}.items():
         made[f"docs/matrix-{theme}.svg"] = pictures.matrix(found, colours)
+        made[f"docs/costs-{theme}.svg"] = cost_tables.picture(cost_tables.read(COSTS), colours)
     return made
 
 
