@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,14 +29,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from . import strategies
-from .rows import ROWS, SHORT, Row, impossible, not_applicable, perform
+from .rows import ROWS, SHORT, Patience, Row, impossible, not_applicable, perform
 from .trial import ROOT, Failed, Refused, adopt_orphans, end_all
 
 RESULTS = ROOT / "benchmarks" / "results" / "matrix"
 TRIALS = 20
 QUICK = 3
 QUICK_ROWS = "kill", "term", "setsid", "early-thread"
-SHOWN_BY = 1  #: trial in which somebody lives on, or the parent does: the others of the cell are watched shorter
+QUICK_STRATEGIES = (
+    *("multiprocessing_fork", "subprocess_popen", "daemon_flag", "sigterm_after", "killpg_handler", "getppid_polling"),
+    *("pipe_eof_thread", "ctypes_preexec", "pdeathsig_forkserver", "bwrap_die", "loky_executor", "processkit_flag"),
+    *("our_fork", "our_spawn", "our_forkserver", "our_popen", "our_run_subreaper", "our_tree_pidns"),
+)
 GUESS = 0.6  #: seconds a trial, before anything was measured
 
 Cell = dict[str, Any]
@@ -100,12 +105,11 @@ class Results:
 def measure(name: str, strategy: ModuleType, row: Row, trials: int, scratch: Path) -> Cell:
     begun = time.monotonic()
     cell: Cell = {"trials": 0, "started": 0, "survivors": 0, "early": 0, "waits": 0, "ms": []}
-    shown: list[float] = []  # of each trial from the first on in which somebody lived on: the last death of another
+    patience = Patience()
     strays: set[str] = set()
-    for number in range(trials):
+    for _ in range(trials):
         try:
-            watch = max(SHORT, 2 * max(shown)) if number == len(shown) >= SHOWN_BY else None
-            outcome = perform(name, strategy, row, scratch, watch)
+            outcome = perform(name, strategy, row, scratch, patience)
         except Refused as error:
             cell["refused"] = str(error)
             break  # it always will
@@ -114,8 +118,10 @@ def measure(name: str, strategy: ModuleType, row: Row, trials: int, scratch: Pat
             if len(cell["failed"]) == 3:
                 break
             continue
-        if outcome.survivors or outcome.waits:
-            shown.append(outcome.others)
+        if outcome.waits and cell["waits"] == cell["trials"]:  # so far always
+            patience = replace(patience, parent=SHORT)
+        if outcome.survivors and cell["survivors"] == 0 == cell["trials"]:
+            patience = replace(patience, child=max(SHORT, 2 * outcome.others))
         cell["trials"] += 1
         cell["started"] += outcome.started
         cell["survivors"] += outcome.survivors
@@ -173,7 +179,7 @@ def todo(
                 cell = result["cells"].get(key)
                 if cell and (cell["trials"] >= trials or "refused" in cell):
                     estimate.add(key, cell)
-                elif not_applicable(row, strategy):
+                elif not_applicable(row, name):
                     result["cells"].pop(key, None)
                 elif why := impossible(row):
                     result["cells"][key] = {"trials": 0, "impossible": why}
@@ -214,7 +220,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few rows, few trials, results thrown away: 3 minutes")
     parser.add_argument("--cross", action="store_true", help="every way to end with every kind of child: many hours")
     parser.add_argument("--trials", type=int, help=f"of each cell; default {TRIALS}, quick {QUICK}")
-    parser.add_argument("--only", nargs="+", metavar="STRATEGY", default=strategies.names())
+    parser.add_argument("--only", nargs="+", metavar="STRATEGY")
     parser.add_argument("--rows", nargs="+", metavar="ROW")
     parser.add_argument("--again", action="store_true", help="measure anew what has been measured")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -224,6 +230,7 @@ def main() -> int:
     if arguments.quick:
         rows = arguments.rows or list(QUICK_ROWS)
         directory = Path(tempfile.mkdtemp())
+    names = arguments.only or (QUICK_STRATEGIES if arguments.quick else strategies.names())
     trials = arguments.trials or (QUICK if arguments.quick else TRIALS)
     os.chdir(ROOT)
     for signum in (signal.SIGTERM, signal.SIGHUP):
@@ -231,7 +238,7 @@ def main() -> int:
     adopt_orphans()
     console = Console()
     try:
-        run(Results(directory, arguments.again), arguments.only, rows, trials, console)
+        run(Results(directory, arguments.again), list(names), rows, trials, console)
         if arguments.quick:
             from . import tables
 

@@ -12,13 +12,22 @@ from types import ModuleType
 from .children import KINDS
 from .early import EARLY, Early
 from .faults import FAULTS, Fault
+from .strategies import field_of
 from .trial import Trial, Watched
 
 SURVIVES = 2.0  # seconds that a child may live on after its parent: those that poll each second are in time
-WAITS = 1.5  # seconds that the parent has to end
-SHORT = 0.1  # seconds at least, both, where the first trial of a cell has shown who lives on
+WAITS = 3.0  # seconds that the parent has to end
+SHORT = 0.2  # seconds at least, where the first trial of a cell has shown that who is left lives on
 LIVES = 0.15  # seconds that a child has to die in too early
 DOOMED = 10.0  # seconds more for who is killed already but has no processor to die on
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds."""
+
+    parent: float = WAITS
+    child: float = SURVIVES
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,9 @@ class Outcome:
     strays: list[str] = field(default_factory=list)  #: of the strategy's own: what was alive in the end, besides
 
 
-def not_applicable(row: Row, strategy: ModuleType) -> bool:
+def not_applicable(row: Row, strategy: str) -> bool:
     needs = row.what.needs if isinstance(row.what, Fault) else ""
-    return bool(needs) and not getattr(strategy, needs, None)
+    return bool(needs) and not field_of(strategy, needs)
 
 
 def impossible(row: Row) -> str:
@@ -85,8 +94,8 @@ def setuid_program(directory: Path) -> str:
     return str(program)
 
 
-def perform(name: str, strategy: ModuleType, row: Row, scratch: Path, watch: float | None) -> Outcome:
-    """``watch``: seconds in place of `SURVIVES` and `WAITS`. Raises `Failed`, and `Refused` if it would not start."""
+def perform(name: str, strategy: ModuleType, row: Row, scratch: Path, patience: Patience) -> Outcome:
+    """Raises `Failed`, and `Refused` if the strategy would not start."""
     program = setuid_program(scratch) if KINDS[row.kind].nobody else ""
     with Trial(name, row.kind, row.what.options, program) as trial:
         trial.helper = getattr(strategy, "HELPER", "")
@@ -95,7 +104,7 @@ def perform(name: str, strategy: ModuleType, row: Row, scratch: Path, watch: flo
         outcome = Outcome(0)
         if isinstance(row.what, Early):
             _look_for_early_deaths(trial, outcome)
-        _look_for_survivors(trial, outcome, watch)
+        _look_for_survivors(trial, outcome, patience)
     outcome.strays = trial.strays
     return outcome
 
@@ -111,12 +120,12 @@ def _look_for_early_deaths(trial: Trial, outcome: Outcome) -> None:
     trial.parent.send(signal.SIGKILL)
 
 
-def _look_for_survivors(trial: Trial, outcome: Outcome, watch: float | None) -> None:
-    trial.watch_deaths([trial.parent], watch or WAITS)
+def _look_for_survivors(trial: Trial, outcome: Outcome, patience: Patience) -> None:
+    trial.watch_deaths([trial.parent], patience.parent)
     if trial.parent.died is None:
         outcome.waits = True
     else:
-        trial.watch_deaths(trial.members, watch or SURVIVES)
+        trial.watch_deaths(trial.members, patience.child)
         trial.watch_deaths([member for member in trial.members if _doomed(member)], DOOMED)
         outcome.survivors = sum(member.died is None for member in trial.members)
         times = [member.died - trial.parent.died for member in trial.members if member.died is not None]

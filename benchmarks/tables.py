@@ -63,7 +63,7 @@ class Strategy:
     def mark(self, key: str) -> Mark:
         cell = self.cells.get(key)
         promised = key not in self.not_claimed
-        if not cell and not self.missing and not_applicable(ROWS[key], strategies.load(self.name)):
+        if not cell and not_applicable(ROWS[key], self.name):
             return Mark("·", kind="none")
         if cell and "refused" in cell:
             return Mark(REFUSED, kind="refused", promised=promised)
@@ -78,7 +78,8 @@ class Strategy:
             glyph, _, text = " ".join(found.values()).partition(" ")
             return Mark(glyph, text, list(found)[-1], promised)
         if cell["waits"]:
-            return Mark("…", kind="waits")
+            some = f"{cell['waits']}/{cell['trials']}" if cell["waits"] < cell["trials"] else ""
+            return Mark("…", some, kind="waits")
         return Mark("✓", f"({cell['trials']})" if cell["trials"] < TRIALS else "", "clean", promised)
 
 
@@ -217,7 +218,7 @@ def reasons(found: list[Strategy]) -> str:
 
 def for_terminal(directory: Path, keys: list[str]) -> str:
     lines = []
-    for strategy in read(directory):
+    for strategy in filter(lambda strategy: strategy.cells or strategy.missing, read(directory)):
         marks = [str(strategy.mark(key)) for key in keys]
         lines.append(f" {strategy.title.replace('`', ''):42}" + "".join(f"{mark:14}" for mark in marks))
     heads = "".join(f"{ROWS[key].title.replace('`', '')[:13]:14}" for key in keys)

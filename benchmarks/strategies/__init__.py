@@ -14,6 +14,7 @@ A strategy's file has
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.util
 import shutil
@@ -99,6 +100,7 @@ def missing(strategy: ModuleType) -> str:
     return ", ".join(absent)
 
 
+@functools.cache
 def field_of(name: str, field: str) -> Any:
     """What its file says, without importing it: what it needs may be missing."""
     tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text())

@@ -1,4 +1,7 @@
-"""psutil: on SIGTERM and at exit, kill all of children(recursive=True)."""
+"""psutil: on SIGTERM and at exit, kill all of children(recursive=True).
+
+The exit handler is registered after the first start, as in atexit_terminate.py.
+"""
 
 import atexit
 import multiprocessing
@@ -15,15 +18,19 @@ CLAIMS = "kills children, and theirs"
 NEEDS = ["psutil"]
 
 
-def kill_tree(parent):
-    if os.getpid() != parent:
-        return  # a forked child has inherited it
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
-
-
 def start(count, child):
     parent = os.getpid()
-    atexit.register(kill_tree, parent)
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(1))
-    return processes(multiprocessing.get_context("fork"), count, child.target)
+
+    def kill_tree():
+        if os.getpid() == parent:  # and not a forked child that has inherited the handler
+            for process in psutil.Process().children(recursive=True):
+                process.kill()
+
+    def on_sigterm(signum, frame):
+        kill_tree()
+        sys.exit(1)
+
+    started = processes(multiprocessing.get_context("fork"), count, child.target)
+    atexit.register(kill_tree)
+    signal.signal(signal.SIGTERM, on_sigterm)
+    return started
