@@ -84,7 +84,7 @@ def each(found: dict[str, Any]) -> str:
     for name, role in found["roles"].items():
         cell = role["count"][MANY]
         if "fds" in cell:
-            idle = f"{cell['idle_ns'] / 1e6:.1f} ms" if cell.get("idle_ns") is not None else ""
+            idle = f"{cell['idle_ns'] / 1e6:.1f} ms in {cell['idle_s']:.0f} s" if cell.get("idle_s") else ""
             lines.append(
                 [
                     NAMES[name],
@@ -95,10 +95,6 @@ def each(found: dict[str, Any]) -> str:
                     idle,
                 ]
             )
-    seconds = next(
-        (cell["idle_s"] for role in found["roles"].values() if (cell := role["count"][MANY]).get("idle_s") is not None),
-        0,
-    )
     return _table(
         [
             f"with {IDLE_AT:,} children",
@@ -106,10 +102,14 @@ def each(found: dict[str, Any]) -> str:
             "threads more",
             "parent's memory, each",
             "child's own memory",
-            f"processor time of all in {seconds:.0f} idle seconds",
+            "processor time of all, idle",
         ],
         lines,
     )
+
+
+def _rounds(count: int) -> str:
+    return f"Medians of {count} rounds" if count > 1 else "One round"
 
 
 def about(found: dict[str, Any]) -> str:
@@ -117,7 +117,7 @@ def about(found: dict[str, Any]) -> str:
     if not host:
         return "Nothing has been measured.\n"
     return (
-        f"Medians of {host['rounds']} rounds; Linux {host['kernel']}, {host['machine']}, {host['cpus']} processors, "
+        f"{_rounds(host['rounds'])}; Linux {host['kernel']}, {host['machine']}, {host['cpus']} processors, "
         f"Python {host['python']}, {host['date']}, orphanguard {host['commit']}; "
         f"the load average was {host['load']} as it began.\n"
     )

@@ -16,7 +16,6 @@ from .trial import ROOT
 TEXTS = "README.md", "docs/guarantees.md", "benchmarks/README.md"
 COSTS = RESULTS.with_name("costs.json")
 GROUPS = {"ends": "fault", "children": "child", "early": "early"}
-AND = {"ends": ["supervisor+setsid", "both+setsid"]}
 
 
 def sections() -> dict[str, str]:
@@ -41,7 +40,7 @@ def sections() -> dict[str, str]:
         "times": tables.times(found),
         "reasons": tables.reasons(found),
         **{
-            name: tables.matrix(found, [key for key, row in ROWS.items() if row.group == group] + AND.get(name, []))
+            name: tables.matrix(found, [key for key, row in ROWS.items() if row.group == group])
             for name, group in GROUPS.items()
         },
     }

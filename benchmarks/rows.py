@@ -43,9 +43,15 @@ def _rows() -> list[Row]:
     rows = [Row(key, "fault", fault.title, fault) for key, fault in FAULTS.items()]
     rows += [Row(key, "child", kind.title, FAULTS["kill"], key) for key, kind in KINDS.items() if key != "idle"]
     rows += [Row(f"early-{key}", "early", early.title, early, early.kind) for key, early in EARLY.items()]
-    # Every other way in which the parent ends, with every other kind of child: only if asked for.
+    # What a supervisor is for, without it. Every other pair is measured only if asked for.
     rows += [
-        Row(f"{name}+{key}", "cross", f"{fault.title}; {kind.title}", fault, key)
+        Row(
+            f"{name}+{key}",
+            "fault" if fault.needs == "HELPER" and key == "setsid" else "cross",
+            f"{fault.title}; {kind.title}",
+            fault,
+            key,
+        )
         for name, fault in FAULTS.items()
         for key, kind in KINDS.items()
         if key != "idle" and name != "kill"

@@ -7,3 +7,6 @@ PARENTS_OWN_DOING = {
     "early-close": "closing the lifeline's write end is its signal: children die",
 }
 NOT_CLAIMED = GRANDCHILDREN | PARENTS_OWN_DOING
+
+_NOBODY = "nobody is left who knows what the command has started"
+SUPERVISOR = {"supervisor+setsid": _NOBODY, "both+setsid": _NOBODY}

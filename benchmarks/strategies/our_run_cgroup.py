@@ -4,13 +4,14 @@ import os
 
 from orphanguard._bin import RUN
 
+from . import _ours
 from ._common import programs
 
 TITLE = "`orphanguard run`, cgroup"
 CLAIMS = "the same, and who became root"
 ORPHANGUARD = True
 HELPER = "orphanguard-run"
-NOT_CLAIMED = {}
+NOT_CLAIMED = _ours.SUPERVISOR
 
 
 def start(count, child):

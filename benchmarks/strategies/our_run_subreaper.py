@@ -4,13 +4,14 @@ import os
 
 from orphanguard._bin import RUN
 
+from . import _ours
 from ._common import programs
 
 TITLE = "`orphanguard run`, subreaper"
 CLAIMS = "ends everything below the command, as long as the supervisor lives"
 ORPHANGUARD = True
 HELPER = "orphanguard-run"
-NOT_CLAIMED = {}
+NOT_CLAIMED = _ours.SUPERVISOR
 
 
 def start(count, child):

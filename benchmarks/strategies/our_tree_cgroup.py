@@ -2,13 +2,14 @@
 
 import orphanguard
 
+from . import _ours
 from ._common import programs
 
 TITLE = "`orphanguard.Popen(tree=…)`, cgroup"
 CLAIMS = "the same, and who became root"
 ORPHANGUARD = True
 HELPER = "orphanguard-run"
-NOT_CLAIMED = {}
+NOT_CLAIMED = _ours.SUPERVISOR
 
 
 def start(count, child):
