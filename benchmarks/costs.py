@@ -30,7 +30,7 @@ JOINS = 10
 WAITS = 5
 ROUNDS = 3
 IDLE_AT = 1000  # children
-IDLE = 60.0  # seconds, for ours; others get a sixth
+IDLE = 60.0  # seconds, for our Process; others get a sixth
 SAMPLE = 20  # children whose memory is looked at
 GIB = 1 << 30
 
@@ -257,7 +257,7 @@ def measure(rounds, idle):
                     _reap()
                 else:
                     # Idle is idle: one round tells.
-                    looked = idle if role.startswith("our") else idle / 6
+                    looked = idle if role == "ours" else idle / 6
                     counts[role].append(by_count(role, 0 if number else looked))
                     sizes[role].append({str(gib): by_size(role, gib) for gib in SIZES})
     for rounds_of in counts.values():

@@ -6,11 +6,11 @@ from html import escape
 
 from .tables import HEADLINE, Mark, Strategy
 
-WIDTH = 430  # narrow: on a phone it is shown nearly at its own size
+WIDTH = 440  # narrow: on a phone it is shown nearly at its own size
 NAME = 192
 LINE = 19
-HEAD = 112
-MARGIN = 34  # for the last head, which leans over it
+HEAD = 116
+MARGIN = 46  # for the last head, which leans over it
 CELL = (WIDTH - NAME - MARGIN) / len(HEADLINE)
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 
@@ -96,7 +96,7 @@ def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
     parts.append(text(6, 35, "Real parents, really killed; each cell is at least 20 of them.", colours["dim"], 10.5))
     for number, title in enumerate(HEADLINE.values()):
         x = NAME + CELL * (number + 0.5)
-        angle = f'transform="rotate(-58 {x:.1f} {top + HEAD - 10:.1f})"'
+        angle = f'transform="rotate(-63 {x:.1f} {top + HEAD - 10:.1f})"'
         parts.append(text(x - 2, top + HEAD - 8, title.replace("`", ""), colours["ink"], 11, more=angle))
     y = top + HEAD
     group = ""

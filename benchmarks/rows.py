@@ -16,7 +16,7 @@ from .strategies import field_of
 from .trial import Trial, Watched
 
 SURVIVES = 2.0  # seconds that a child may live on after its parent: those that poll each second are in time
-WAITS = 3.0  # seconds that the parent has to end
+WAITS = 2.0  # seconds that the parent has to end
 SHORT = 0.2  # seconds at least, where the first trial of a cell has shown that who is left lives on
 LIVES = 0.15  # seconds that a child has to die in too early
 DOOMED = 10.0  # seconds more for who is killed already but has no processor to die on
