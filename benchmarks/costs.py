@@ -230,7 +230,7 @@ def merge(rounds):
     """The median of each number over the rounds."""
     merged = {}
     for key in rounds[0]:
-        values = [each[key] for each in rounds if each.get(key) is not None]
+        values = [each[key] for each in rounds if each.get(key) is not None]  # idle: of the first round alone
         if isinstance(rounds[0][key], dict):
             merged[key] = merge(values)
         else:
@@ -238,7 +238,7 @@ def merge(rounds):
     return merged
 
 
-def measure(rounds, idle):
+def measure(rounds, idle, save):
     from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
     setrlimit(RLIMIT_NOFILE, (getrlimit(RLIMIT_NOFILE)[1],) * 2)
@@ -260,12 +260,13 @@ def measure(rounds, idle):
                     looked = idle if role == "ours" else idle / 6
                     counts[role].append(by_count(role, 0 if number else looked))
                     sizes[role].append({str(gib): by_size(role, gib) for gib in SIZES})
-    for rounds_of in counts.values():
-        for count, cell in rounds_of[0].items():
-            for other in rounds_of[1:]:
-                for key in set(cell) - set(other[count]):
-                    other[count][key] = None
-    return {name: {"count": merge(counts[name]), "size": merge(sizes[name])} for name in counts}
+                save(
+                    {
+                        name: {"count": merge(counts[name]), "size": merge(sizes[name])}
+                        for name in counts
+                        if counts[name]
+                    }
+                )
 
 
 def _reap():
@@ -284,8 +285,11 @@ def main():
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "costs.json")
     arguments = parser.parse_args()
     about = {**_measure.host(), "rounds": arguments.rounds}
-    roles = measure(arguments.rounds, arguments.idle)
-    arguments.output.write_text(json.dumps({"host": about, "roles": roles}, indent=1) + "\n")
+
+    def save(roles):
+        arguments.output.write_text(json.dumps({"host": about, "roles": roles}, indent=1) + "\n")
+
+    measure(arguments.rounds, arguments.idle, save)
 
 
 if __name__ == "__main__":

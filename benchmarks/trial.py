@@ -160,6 +160,8 @@ class Trial:
                 (os.POSIX_SPAWN_DUP2, self._errors.fileno(), 2),
             ],
             setsid=True,
+            # Whoever runs us in the background has had some of them ignored, and programs inherit that.
+            setsigdef=[signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM],
         )
         os.close(stdin)
         self.parent = self.watch(Watched(pid, "parent"))
