@@ -15,13 +15,22 @@ WIDTH = 430
 BAR = 168
 LABEL = 206
 LINE = 20
-MOST, MANY = str(COUNTS[-1]), str(IDLE_AT)
+MANY = str(IDLE_AT)
 
 
 def read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"host": {}, "roles": {}}
     found["roles"] = {name: found["roles"][name] for name in NAMES if name in found["roles"]}
     return found
+
+
+def _counts(found: dict[str, Any]) -> list[str]:
+    """Those that anybody has reached."""
+    return [str(count) for count in COUNTS if any(str(count) in role["count"] for role in found["roles"].values())]
+
+
+def _cells(found: dict[str, Any], role: dict[str, Any], what: str) -> list[str]:
+    return [_in_words(role["count"].get(count, {}).get(what)) for count in _counts(found)]
 
 
 def _in_words(nanoseconds: float | None) -> str:
@@ -36,30 +45,22 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
     return "\n".join(rows + [f"| {' | '.join(line)} |" for line in lines]) + "\n"
 
 
+def _by_count(found: dict[str, Any], what: str, head: str) -> str:
+    lines = [[NAMES[name], *_cells(found, role, what)] for name, role in found["roles"].items()]
+    heads = [f"{int(count):,}" for count in _counts(found)]
+    return _table([head, *heads], [line for line in lines if any(line[1:])])
+
+
 def starts(found: dict[str, Any]) -> str:
-    """One more start, by how many live already."""
-    lines = [
-        [NAMES[name], *(_in_words(role["count"][str(count)]["start"]) for count in COUNTS)]
-        for name, role in found["roles"].items()
-    ]
-    return _table(["start, until so many live", *(f"{count:,}" for count in COUNTS)], lines)
+    return _by_count(found, "start", "one start, until so many live")
 
 
 def joins(found: dict[str, Any]) -> str:
-    lines = [
-        [NAMES[name], *(_in_words(role["count"][str(count)]["join"]) for count in COUNTS)]
-        for name, role in found["roles"].items()
-    ]
-    return _table(["start and join, so many live", *(f"{count:,}" for count in COUNTS)], lines)
+    return _by_count(found, "join", "start and join, so many live")
 
 
 def waits(found: dict[str, Any]) -> str:
-    lines = [
-        [NAMES[name], *(_in_words(role["count"][str(count)].get("wait")) for count in COUNTS)]
-        for name, role in found["roles"].items()
-        if role["count"][MOST].get("wait") is not None
-    ]
-    return _table(["wait for the next of", *(f"{count:,}" for count in COUNTS)], lines)
+    return _by_count(found, "wait", "wait for the next of")
 
 
 def sizes(found: dict[str, Any]) -> str:
@@ -82,7 +83,7 @@ def sizes(found: dict[str, Any]) -> str:
 def each(found: dict[str, Any]) -> str:
     lines = []
     for name, role in found["roles"].items():
-        cell = role["count"][MANY]
+        cell = role["count"].get(MANY, {})
         if "fds" in cell:
             idle = f"{cell['idle_ns'] / 1e6:.1f} ms in {cell['idle_s']:.0f} s" if cell.get("idle_s") else ""
             lines.append(
@@ -126,18 +127,22 @@ def about(found: dict[str, Any]) -> str:
 def picture(found: dict[str, Any], colours: dict[str, str]) -> str:
     """Bars, each with its number; orphanguard's have a mark besides their colour."""
     roles = found["roles"]
+    counts = _counts(found)
+    most = counts[-1] if counts else "0"
+    before = f"{int(counts[-2]):,} to " if len(counts) > 1 else ""
+    size = str(SIZES[-1])
     panels = [
         (
-            f"One more start, {COUNTS[-2]:,} to {COUNTS[-1]:,} live",
-            {name: role["count"][MOST]["start"] for name, role in roles.items()},
+            f"One more start, {before}{int(most):,} live",
+            {name: role["count"].get(most, {}).get("start") for name, role in roles.items()},
         ),
         (
-            f"One start in a parent of {SIZES[-1]} GiB",
-            {name: role["size"][str(SIZES[-1])]["start"] for name, role in roles.items()},
+            f"One start in a parent of {size} GiB",
+            {name: role["size"].get(size, {}).get("start") for name, role in roles.items()},
         ),
         (
-            f"Waiting for the next of {COUNTS[-1]:,}",
-            {name: role["count"][MOST].get("wait") for name, role in roles.items()},
+            f"Waiting for the next of {int(most):,}",
+            {name: role["count"].get(most, {}).get("wait") for name, role in roles.items()},
         ),
     ]
     parts = [text(6, 18, "What a child costs", colours["ink"], 15, more='font-weight="600"')]
@@ -149,12 +154,12 @@ def picture(found: dict[str, Any], colours: dict[str, str]) -> str:
         y += 16
         parts.append(text(6, y, title, colours["dim"], 11, more='font-weight="600"'))
         y += 6
-        most = max(bars.values())
+        longest = max(bars.values())
         for name, value in bars.items():
             ours = name in OURS
             label = NAMES[name].replace("`", "").replace("orphanguard.", "")
             parts.append(text(6, y + 14, ("▸ orphanguard " if ours else "") + label, colours["ink"], 10.5))
-            length = max(1.5, BAR * value / most)
+            length = max(1.5, BAR * value / longest)
             colour = colours["ours"] if ours else colours["bar"]
             parts.append(
                 f'<rect x="{LABEL}" y="{y + 4:.1f}" width="{length:.1f}" height="{LINE - 7}" rx="2" fill="{colour}"/>'

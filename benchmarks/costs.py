@@ -187,12 +187,23 @@ def worker_of(role, gib):
             end_all()
 
 
-def by_count(role, idle):
+def room_for(more, child_kib):
+    """Whether so many fit, with their page tables, and leave half of the memory to others."""
+    with open("/proc/meminfo") as file:
+        (available,) = (int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
+    return more * (child_kib + 300) < available / 2
+
+
+def by_count(role, idle, counts):
     found = {}
     with worker_of(role, 0) as parent:
         parent.ask("joins", 2)  # what is made once
         fds, threads, own = parent.fds(), parent.threads(), memory(parent.pid, "Rss")
-        for count in COUNTS:
+        child_kib, live = 0, 0
+        for count in counts:
+            if not room_for(count - live, child_kib):
+                print(f"{role}: no room for {count} children", file=sys.stderr)
+                break
             cell = {"start": parent.ask("grow", count)}
             time.sleep(0.2)  # the last ones have come up
             cell["fds"] = (parent.fds() - fds) / count
@@ -200,7 +211,8 @@ def by_count(role, idle):
             pids = parent.ask("pids")
             some = random.sample(pids, min(SAMPLE, count))
             cell["parent_kib"] = (memory(parent.pid, "Rss") - own) / count
-            cell["child_kib"] = statistics.mean(map(memory, some))
+            child_kib, live = statistics.mean(map(memory, some)), count
+            cell["child_kib"] = child_kib
             if idle and count == IDLE_AT:
                 before = cpu([parent.pid, *pids])
                 time.sleep(idle)
@@ -238,10 +250,11 @@ def merge(rounds):
     return merged
 
 
-def measure(rounds, idle, save):
+def measure(rounds, idle, most, save):
     from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
     setrlimit(RLIMIT_NOFILE, (getrlimit(RLIMIT_NOFILE)[1],) * 2)
+    many = [count for count in COUNTS if count <= most]
     roles = [role for role in ROLES if role != "billiard" or importlib.util.find_spec("billiard")]
     counts = {role: [] for role in (*roles, FLOOR)}
     sizes = {role: [] for role in (*roles, FLOOR)}
@@ -252,13 +265,13 @@ def measure(rounds, idle, save):
             for role in random.sample(list(counts), len(counts)):
                 print(f"costs, round {number + 1} of {rounds}: {role}", file=sys.stderr, flush=True)
                 if role == FLOOR:
-                    counts[role].append(floor_lines(floor, 0, COUNTS))
+                    counts[role].append(floor_lines(floor, 0, many))
                     sizes[role].append({str(gib): floor_lines(floor, gib, [FEW])[str(FEW)] for gib in SIZES})
                     _reap()
                 else:
                     # Idle is idle: one round tells.
                     looked = idle if role == "ours" else idle / 6
-                    counts[role].append(by_count(role, 0 if number else looked))
+                    counts[role].append(by_count(role, 0 if number else looked, many))
                     sizes[role].append({str(gib): by_size(role, gib) for gib in SIZES})
                 save(
                     {
@@ -282,6 +295,7 @@ def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--idle", type=float, default=IDLE, help=f"seconds; default {IDLE:.0f}")
+    parser.add_argument("--most", type=int, default=COUNTS[-1], help="children; default %(default)s")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "costs.json")
     arguments = parser.parse_args()
     about = {**_measure.host(), "rounds": arguments.rounds}
@@ -289,7 +303,7 @@ def main():
     def save(roles):
         arguments.output.write_text(json.dumps({"host": about, "roles": roles}, indent=1) + "\n")
 
-    measure(arguments.rounds, arguments.idle, save)
+    measure(arguments.rounds, arguments.idle, arguments.most, save)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,11 @@ GROUPS = {"ends": "fault", "children": "child", "early": "early"}
 def sections() -> dict[str, str]:
     found = tables.read(RESULTS)
     costs = cost_tables.read(COSTS)
+    makers = [cost_tables.about]
+    if costs["host"]:
+        makers += [cost_tables.starts, cost_tables.joins, cost_tables.waits, cost_tables.sizes, cost_tables.each]
     return {
-        "costs": "\n".join(
-            make(costs)
-            for make in (
-                cost_tables.about,
-                cost_tables.starts,
-                cost_tables.joins,
-                cost_tables.waits,
-                cost_tables.sizes,
-                cost_tables.each,
-            )
-        ),
+        "costs": "\n".join(make(costs) for make in makers),
         "headline": tables.matrix(found, list(tables.HEADLINE), tables.HEADLINE),
         "about": tables.about(found) + "\n",
         "claims": tables.claims(found),
@@ -66,7 +59,8 @@ def outputs() -> dict[str, str]:
     made = {name: fill((ROOT / name).read_text(), parts) for name in TEXTS}
     for theme, colours in {"light": pictures.LIGHT, "dark": pictures.DARK}.items():
         made[f"docs/matrix-{theme}.svg"] = pictures.matrix(found, colours)
-        made[f"docs/costs-{theme}.svg"] = cost_tables.picture(cost_tables.read(COSTS), colours)
+        if COSTS.exists():
+            made[f"docs/costs-{theme}.svg"] = cost_tables.picture(cost_tables.read(COSTS), colours)
     return made
 
 
