@@ -1,6 +1,8 @@
 # make demo   what happens to children when their parent is killed, strategy by strategy
 # make test   the test suite
-# make bench  what it costs, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
+# make bench  every strategy under every fault, then what it costs; takes hours, goes on where it left off
+# make bench-quick   the rows that say most, few trials, nothing kept; under 3 minutes
+# make bench-costs   what it costs alone, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
 # make conformance   CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; takes 10 minutes
 # make stress 10,000 starts and joins that leave nothing; takes some minutes
 # make supervisor-checks   the supervisor with sanitizers and under valgrind
@@ -12,7 +14,7 @@ RUN := $(VENV)/bin/python
 
 SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
 
-.PHONY: demo test conformance lint dist stress bench supervisor-checks clean
+.PHONY: demo test conformance lint dist stress bench bench-quick bench-costs bench-peers supervisor-checks clean
 
 $(VENV)/.ready: $(SETUP_FROM)
 	@tools/setup-venv.sh $(VENV) $(PYTHON)
@@ -53,8 +55,25 @@ dist: $(VENV)/.ready
 
 EFFORT ?= 1
 
-bench: $(VENV)/.ready
+# Below orphanguard-run: whatever becomes of the runner, nothing that it started is left.
+MATRIX := $(VENV)/bin/orphanguard-run $(RUN) -m benchmarks.matrix
+
+bench: bench-peers
+	@$(MATRIX) $(ARGS)
+	@$(MAKE) --no-print-directory bench-costs
+	@$(RUN) -m benchmarks.render --write
+
+bench-quick: bench-peers
+	@$(MATRIX) --quick $(ARGS)
+
+bench-costs: bench-peers
+	@$(VENV)/bin/orphanguard-run $(RUN) -m benchmarks.costs
 	@$(RUN) -m benchmarks --effort $(EFFORT) $(if $(JSON),--json $(JSON))
+
+# What is not to be had is said in the tables. torch, 550 MB: PEERS=... torch, if you want it.
+PEERS ?= loky billiard processkit-py running-process pyreap CaoE
+bench-peers: $(VENV)/.ready
+	@for peer in $(PEERS); do $(RUN) -m pip --disable-pip-version-check --quiet install $$peer || true; done
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/orphanguard/*.so src/orphanguard/_bin/orphanguard-* .mypy_cache .pytest_cache .ruff_cache

@@ -1,11 +1,20 @@
-/* The floor under a spawn: posix_spawn() and waitpid() of PROGRAM, COUNT times; prints nanoseconds, one a line. */
+/* The floor under a start, in bare C.
+ *
+ *   floor PROGRAM COUNT      posix_spawn() and waitpid() of PROGRAM, COUNT times; prints nanoseconds, one a line
+ *   floor --fork GIB N...    fork() of a child that sets PDEATHSIG and pauses, in a process of GIB, until each N of them live;
+ *                            one line for each N: the mean of the starts since the last, and of ten forks of a
+ *                            child that only sets PDEATHSIG, with their waitpid()
+ */
 #include <errno.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 extern char **environ;
 
@@ -16,10 +25,66 @@ static long long now(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+static void reap(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static pid_t start(int stays)
+{
+    pid_t pid = fork();
+    if (pid < 0) {
+        perror("fork");
+        exit(1);
+    }
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (stays)
+            pause();
+        _exit(0);
+    }
+    return pid;
+}
+
+static int forks(char **args)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever runs us may be killed */
+    size_t size = (size_t)atoi(args[0]) << 30;
+    char *ballast = malloc(size + 1);
+    if (!ballast)
+        return 1;
+    memset(ballast, 'x', size + 1);
+    int live = 0;
+    pid_t *pids = NULL;
+    for (args++; *args; args++) {
+        int many = atoi(*args), more = many - live;
+        pids = realloc(pids, (size_t)many * sizeof *pids);
+        if (!pids)
+            return 1;
+        long long before = now();
+        while (live < many)
+            pids[live++] = start(1);
+        long long starts = more ? (now() - before) / more : 0;
+        before = now();
+        for (int left = 10; left > 0; left--)
+            reap(start(0));
+        printf("%d %lld %lld\n", many, starts, (now() - before) / 10);
+    }
+    /* By hand: one that has not run yet is not armed, and would outlive us. */
+    while (live > 0) {
+        kill(pids[--live], SIGKILL);
+        reap(pids[live]);
+    }
+    return ballast[size] != 'x';
+}
+
 int main(int argc, char **argv)
 {
+    if (argc >= 4 && strcmp(argv[1], "--fork") == 0)
+        return forks(argv + 2);
     if (argc != 3) {
-        fprintf(stderr, "usage: floor PROGRAM COUNT\n");
+        fprintf(stderr, "usage: floor PROGRAM COUNT | floor --fork GIB N...\n");
         return 2;
     }
     char *args[] = {argv[1], NULL};
@@ -31,8 +96,7 @@ int main(int argc, char **argv)
             fprintf(stderr, "posix_spawn: %s\n", strerror(code));
             return 1;
         }
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        reap(pid);
         printf("%lld\n", now() - before);
     }
     return 0;

@@ -1,0 +1,12 @@
+"""What orphanguard promises nothing about, by row, with the reason. README.md says the same."""
+
+_ONE = "what a child starts by itself is not covered"
+GRANDCHILDREN = {"grandchild": _ONE, "setsid": _ONE, "daemon": _ONE}
+PARENTS_OWN_DOING = {
+    "early-exec": "the program that held the handles is gone: children die",
+    "early-close": "closing the lifeline's write end is its signal: children die",
+}
+NOT_CLAIMED = GRANDCHILDREN | PARENTS_OWN_DOING
+
+_NOBODY = "nobody is left who knows what the command has started"
+SUPERVISOR = {"supervisor+setsid": _NOBODY, "both+setsid": _NOBODY}

@@ -1,0 +1,20 @@
+"""An inherited SIGTERM handler that kills the whole process group."""
+
+import multiprocessing
+import os
+import signal
+
+from ._common import processes
+
+TITLE = "SIGTERM handler with `killpg`"
+CLAIMS = "`kill` of any one of them ends the whole family"
+
+
+def on_sigterm(signum, frame):
+    os.killpg(os.getpgid(os.getpid()), signal.SIGKILL)
+
+
+def start(count, child):
+    # The runner has made the parent the leader of a group of its own, as a shell does.
+    signal.signal(signal.SIGTERM, on_sigterm)
+    return processes(multiprocessing.get_context("fork"), count, child.target)

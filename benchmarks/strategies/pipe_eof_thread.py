@@ -1,0 +1,31 @@
+"""A thread in each child reads from a pipe whose only writer is the parent. End of file: the parent is gone.
+
+One pipe for all, and each child closes its copy of the write end first of all: the careful version.
+"""
+
+import multiprocessing
+import os
+import threading
+
+from ._common import processes
+
+TITLE = "thread that waits for EOF"
+CLAIMS = "the kernel closes the parent's end, however it dies"
+ends = []
+
+
+def watch(reader):
+    os.read(reader, 1)
+    os._exit(1)
+
+
+def watched(target, reader, writer):
+    os.close(writer)
+    threading.Thread(target=watch, args=(reader,), daemon=True).start()
+    target()
+
+
+def start(count, child):
+    if not ends:
+        ends.extend(os.pipe())
+    return processes(multiprocessing.get_context("fork"), count, watched, child.target, *ends)

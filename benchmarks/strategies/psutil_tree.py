@@ -1,0 +1,36 @@
+"""psutil: on SIGTERM and at exit, kill all of children(recursive=True).
+
+The exit handler is registered after the first start, as in atexit_terminate.py.
+"""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+
+import psutil
+
+from ._common import processes
+
+TITLE = "psutil tree kill"
+CLAIMS = "kills children, and theirs"
+NEEDS = ["psutil"]
+
+
+def start(count, child):
+    parent = os.getpid()
+
+    def kill_tree():
+        if os.getpid() == parent:  # and not a forked child that has inherited the handler
+            for process in psutil.Process().children(recursive=True):
+                process.kill()
+
+    def on_sigterm(signum, frame):
+        kill_tree()
+        sys.exit(1)
+
+    started = processes(multiprocessing.get_context("fork"), count, child.target)
+    atexit.register(kill_tree)
+    signal.signal(signal.SIGTERM, on_sigterm)
+    return started

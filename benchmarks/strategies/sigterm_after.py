@@ -1,0 +1,21 @@
+"""A SIGTERM handler, installed after the children were started, that terminates each of them."""
+
+import multiprocessing
+import signal
+
+from ._common import processes
+
+TITLE = "SIGTERM handler, set after"
+CLAIMS = "`kill PARENT` ends children and parent"
+started = []
+
+
+def on_sigterm(signum, frame):
+    for process in started:
+        process.terminate()
+
+
+def start(count, child):
+    started.extend(processes(multiprocessing.get_context("fork"), count, child.target))
+    signal.signal(signal.SIGTERM, on_sigterm)
+    return started[-count:]

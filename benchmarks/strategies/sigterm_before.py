@@ -1,0 +1,23 @@
+"""The same handler, installed before the children are started: so they inherit it, and what they know of the list."""
+
+import multiprocessing
+import signal
+
+TITLE = "SIGTERM handler, set before"
+CLAIMS = "`kill PARENT` ends children and parent"
+started = []
+
+
+def on_sigterm(signum, frame):
+    for process in started:
+        process.terminate()
+
+
+def start(count, child):
+    signal.signal(signal.SIGTERM, on_sigterm)
+    context = multiprocessing.get_context("fork")
+    for _ in range(count):
+        process = context.Process(target=child.target)
+        process.start()
+        started.append(process)
+    return started[-count:]
