@@ -82,7 +82,7 @@ static struct pipe_end spare = {.fd = -1};
  * of its own files), and if it ends just then, killed together with the parent say, nobody would be signalled. */
 static struct description {
     struct pipe_end end;
-    bool for_hook; /* its child will be forked by somebody else, and look for it by its number */
+    bool for_hook; /* its child is forked by somebody else, and looks for it by its number; then it has an owner */
 } *descriptions;
 static size_t description_count, description_room;
 
@@ -457,16 +457,6 @@ int og_lifeline_open(int sig, int pdeathsig, int for_hook)
     return fd >= 0 ? fd : og_report(&why);
 }
 
-/* That child is there. */
-void og_lifeline_hooked(int fd)
-{
-    pthread_mutex_lock(&lock);
-    struct description *known = description_of(fd);
-    if (known)
-        known->for_hook = false;
-    pthread_mutex_unlock(&lock);
-}
-
 void og_lifeline_close(int fd)
 {
     pthread_mutex_lock(&lock);
@@ -554,7 +544,7 @@ struct pipe_end og_lifelines_leave(int own)
     struct pipe_end left = reader;
     og_lifelines_close_copies(-1);
     for (size_t i = 0; i < description_count; i++)
-        if (descriptions[i].end.fd != own && !descriptions[i].for_hook)
+        if (descriptions[i].end.fd != own && (!descriptions[i].for_hook || og_lifeline_owner(descriptions[i].end.fd)))
             og_close_if_ours(&descriptions[i].end);
     strand_count = kept_count = description_count = 0;
     spare = reader = OG_NO_PIPE;

@@ -14,7 +14,6 @@ const char *og_failed_call(void);
 /* --- lifeline.c: what a parent holds for its children -------------------- */
 
 int og_lifeline_open(int sig, int pdeathsig, int for_hook);
-void og_lifeline_hooked(int fd);
 void og_lifeline_close(int fd);
 void og_lifeline_give_back(int *fd);
 int og_lifeline_owner(int fd);

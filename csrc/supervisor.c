@@ -135,6 +135,11 @@ static void tie_to_parent(void)
     prctl(PR_GET_PDEATHSIG, &armed, 0, 0, 0);
     if ((armed || options.lifeline_fd < 0) && prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0) < 0)
         die(EXIT_OURS, errno, "prctl(PR_SET_PDEATHSIG)");
+    if (options.parent_fd >= 0) {
+        parent_fd = options.parent_fd;
+        watch(parent_fd); /* tells at once if it is dead */
+        return;
+    }
     if (parent == 0)
         return; /* outside our pid namespace, whose init we are then */
     parent_fd = pidfd_of(parent);

@@ -27,6 +27,7 @@ struct options {
     int status_fd;  /* -1: none; so with the other two */
     int control_fd;
     int lifeline_fd;
+    int parent_fd; /* a pidfd of whose death ends the tree; -1: our parent's */
     pid_t parent;   /* 0: whoever is it */
     pid_t child;    /* supervise this one; 0: start `command` */
     bool verbose;

@@ -27,7 +27,7 @@
 #define DEFAULT_GRACE 5000
 
 struct options options = {
-    .status_fd = -1, .control_fd = -1, .lifeline_fd = -1, .group_count = -1, .gid = -1, .uid = -1};
+    .status_fd = -1, .control_fd = -1, .lifeline_fd = -1, .parent_fd = -1, .group_count = -1, .gid = -1, .uid = -1};
 
 static const char help[] =
     "Usage: orphanguard-run [OPTIONS] [--] COMMAND [ARG...]\n"
@@ -45,6 +45,7 @@ static const char help[] =
     "For programs that start this one:\n"
     "  --parent-pid=PID   the caller's pid: if it is gone already, start nothing\n"
     "  --lifeline-fd=FD   armed for us by the caller\n"
+    "  --parent-fd=FD     a pidfd of the caller, where somebody else forks for it\n"
     "  --control-fd=FD    a byte is an order: 0 ends the tree, N sends signal N to\n"
     "                     COMMAND, 128+N to the whole tree (128+9 ends it at once)\n"
     "  --child-pid=PID    supervise this child that we have already, no COMMAND\n"
@@ -316,6 +317,8 @@ void parse_options(int argc, char **argv)
             options.control_fd = parse_fd("--control-fd", value, O_RDONLY);
         else if ((value = value_of("--lifeline-fd", &word)))
             options.lifeline_fd = parse_fd("--lifeline-fd", value, O_RDONLY);
+        else if ((value = value_of("--parent-fd", &word)))
+            options.parent_fd = parse_fd("--parent-fd", value, O_RDONLY);
         else if ((value = value_of("--parent-pid", &word)))
             options.parent = parse_pid("--parent-pid", value);
         else if ((value = value_of("--child-pid", &word)))

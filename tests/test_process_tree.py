@@ -23,7 +23,7 @@ from orphanguard import GuardUnavailable, _native
 from orphanguard.multiprocessing import _below, _spawn
 
 PARENT = """
-import os, subprocess, sys, threading, time
+import multiprocessing, os, subprocess, sys, threading, time
 import orphanguard
 method, thread, keywords, memory = sys.argv[1:]
 ballast = bytearray(int(memory) << 20)
@@ -31,12 +31,16 @@ ballast[::4096] = b"x" * len(ballast[::4096])
 def work():
     subprocess.Popen(["setsid", "sh", "-c", "sleep 1000 & sleep 1000; :"])
     time.sleep(1000)
+def nothing():
+    pass
 def start():
     process = orphanguard.get_context(method).Process(target=work, **eval(keywords))
     process.start()
     print(process.pid, getattr(process, "command_pid", None), flush=True)
 if __name__ == "__main__":
-    if thread == "main":
+    if thread == "stock":
+        multiprocessing.get_context(method).Process(target=nothing).start()
+    if thread in ("main", "stock"):
         start()
     else:
         starter = threading.Thread(target=start)
@@ -45,7 +49,8 @@ if __name__ == "__main__":
     if thread == "for ever":
         while True:
             start()
-    sys.stdin.read()
+    for line in sys.stdin:
+        exec(line)
 """
 
 
@@ -99,6 +104,43 @@ def test_the_parent_is_killed(family, method: str, keywords: str, thread: str) -
     watched.close(kill=False)
     parent.kill()
     assert left(family.token, parent.pid) == []
+
+
+ALIVE = {
+    "exec": "os.execvp('sleep', ['sleep', '1000'])",
+    "close": "os.closerange(3, 2000)",
+    "server": "from multiprocessing import forkserver; os.kill(forkserver._forkserver._forkserver_pid, 9)",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "what"), [(method, what) for method in METHODS for what in ALIVE if (method, what[0]) != ("fork", "s")]
+)
+def test_the_parent_is_alive(family, method: str, what: str) -> None:
+    """Whatever it does to itself, and whatever becomes of its fork server."""
+    if what == "server" and method != "forkserver":
+        pytest.skip("there is no fork server")
+    parent, supervisor, worker = family(method)
+    helpers = [pid for pid in children_of(parent.pid) if pid != supervisor]
+    wait_for(lambda: len(left(family.token, parent.pid, supervisor, worker, *helpers, within=0)) == 3)
+    parent.stdin.write(f"{ALIVE[what]}\n")
+    parent.stdin.flush()
+    wait_for(lambda: what != "exec" or os.readlink(f"/proc/{parent.pid}/exe").endswith("/sleep"))
+    watched = Watched([supervisor, worker])
+    assert watched.alive(within=2 * LIFE) == [supervisor, worker]
+    watched.close(kill=False)
+    parent.kill()
+    assert left(family.token, parent.pid) == []
+
+
+def test_the_fork_server_is_stock(family) -> None:
+    """It was started by plain multiprocessing, and may outlive us all."""
+    parent, _, _ = family("forkserver", "stock")
+    [server] = [pid for pid in children_of(parent.pid) if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()]
+    watched = Watched([server])
+    parent.kill()
+    assert left(family.token, parent.pid, server) == []
+    watched.close()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -189,6 +231,48 @@ def test_kill_and_terminate_are_for_the_tree(method: str, how: str) -> None:
     watched.close(kill=False)
     process.close()
     here.close()
+
+
+SIGPIPE = """
+import select, signal, sys
+import orphanguard
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def end(): pass
+if __name__ == "__main__":
+    for call in "kill", "terminate":
+        process = orphanguard.get_context(sys.argv[1]).Process(target=end, tree=True)
+        process.start()
+        select.select([process.sentinel], [], [])
+        getattr(process, call)()
+        process.join()
+    print("alive")
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_order_to_one_that_has_ended(method: str, tmp_path: Path) -> None:
+    """Is no SIGPIPE, for those who have that one's default action."""
+    script = tmp_path / "script.py"
+    script.write_text(SIGPIPE)
+    assert subprocess.check_output([sys.executable, script, method], text=True) == "alive\n"
+
+
+def guards(pipe) -> None:
+    pipe.send((orphanguard.die_with_parent().layers, multiprocessing.current_process().guard.layers))
+
+
+@pytest.mark.starts_fork_server
+@pytest.mark.parametrize("method", METHODS)
+def test_what_the_worker_knows_of_its_guard(method: str) -> None:
+    context = orphanguard.get_context(method)
+    here, there = context.Pipe()
+    process = context.Process(target=guards, args=(there,), tree=True)
+    process.start()
+    assert here.recv() == (("supervisor",), ("supervisor",))
+    process.join()
+    process.close()
+    here.close()
+    there.close()
 
 
 # --- starts that fail

@@ -26,7 +26,7 @@ class Tree:
 
 TREES = {
     "pipeline": Tree("tail -f /dev/null | cat | cat | cat; :", 5),
-    "make -j8": Tree("make -sj8 --eval 'all: a b c d e f g h' --eval 'a b c d e f g h: ; sleep 1000; :'; :", 18),
+    "make -j8": Tree("make -Bsj8 --eval 'all: a b c d e f g h' --eval 'a b c d e f g h: ; sleep 1000; :'; :", 18),
     "double fork, setsid": Tree("(setsid sh -c 'sleep 1000 & sleep 1000 &' &) ; sleep 1000; :", 4),
     "daemon": Tree(
         "start-stop-daemon --start --background --pidfile /nonexistent --exec /bin/sleep -- 1000; sleep 1000; :", 3

@@ -73,6 +73,8 @@ def current_guard() -> Guard | None:
     PDEATHSIG belongs to a thread of this process as well, and each thread can only read its own. The main thread's
     lasts as long as the process; that of any other ends with it. So only the main thread reports this layer.
     """
+    if _native.supervised is not None and _native.supervised[0] == os.getpid():
+        return supervised_child(*_native.supervised[1:])
     origin = _native.origin()
     pdeathsig = _native.pdeathsig() if _native.is_main_thread() else 0
     if origin.armed >= 0:

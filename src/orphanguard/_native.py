@@ -49,7 +49,7 @@ def lifeline_open(*, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -
     will be allowed to is found out here, before there is a child (seccomp filters are inherited). A spawned one
     tells by itself.
     ``for_hook``: somebody else will fork that child, which then arms itself on this number. Other forked children
-    have no copy of it; until `lifeline_hooked`, this one is copied to all.
+    have no copy of it; until that child has armed itself, this one is copied to all.
     """
     fd: int = lib.og_lifeline_open(signal, pdeathsig, for_hook)
     if fd < 0:
@@ -57,7 +57,6 @@ def lifeline_open(*, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -
     return fd
 
 
-lifeline_hooked: Callable[[int], None] = lib.og_lifeline_hooked
 lifeline_close: Callable[[int], None] = lib.og_lifeline_close
 
 
@@ -133,6 +132,8 @@ def fork_armed() -> int:
     return pid
 
 
+#: In a worker under a supervisor: its own pid, the containment, the signal.
+supervised: tuple[int, str, int] | None = None
 #: The description that the child of `fork_armed` is armed on.
 armed_next_fork: Callable[[], int] = lib.og_armed_next_fork
 #: The pidfd of the child that this thread has just started: the caller's to close.

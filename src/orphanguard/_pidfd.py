@@ -279,8 +279,6 @@ class Child:
             self.pidfd = -1
         if self.pidfd >= 0:
             self.identify()
-            if self.lifeline >= 0:
-                _native.lifeline_hooked(self.lifeline)
         else:
             self.returncode = self._status_lost()
             self.drop()

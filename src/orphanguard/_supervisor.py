@@ -73,6 +73,8 @@ class Supervisor:
         self.signal = options.signal
         self.arguments = options.arguments()
         self.containment = options.containment
+        # We keep a reader of it, or an order to a supervisor that has ended would be a SIGPIPE for those who don't
+        # ignore that.
         self._control_r, control = _native.pipe()
         try:
             status, self._status_w = _native.pipe()
@@ -82,6 +84,7 @@ class Supervisor:
             raise
         os.set_blocking(control, False)
         self._control, self._status = OwnFd(control), OwnFd(status)
+        self._reader = OwnFd(self._control_r)
 
     @property
     def fds(self) -> tuple[int, int]:
@@ -90,10 +93,9 @@ class Supervisor:
 
     def started(self) -> None:
         """It has its copies."""
-        ends, self._control_r, self._status_w = self.fds, -1, -1
-        for fd in ends:
-            if fd >= 0:
-                os.close(fd)
+        status, self._status_w = self._status_w, -1
+        if status >= 0:
+            os.close(status)
 
     def await_command(self, pidfd: int, executable: Any = None) -> None:
         """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
@@ -132,12 +134,13 @@ class Supervisor:
     def _order(self, byte: int) -> None:
         if not self._control.is_ours():
             raise os_error(errno.EBADF, "the supervisor's control pipe, which this program has closed")
-        with contextlib.suppress(BrokenPipeError):  # it has ended, and so has everything below it
+        with contextlib.suppress(BlockingIOError):  # it has thousands to read
             os.write(self._control.fd, bytes([byte]))
 
     def close(self) -> None:
         self.started()
         self._control.close()
+        self._reader.close()
         self._status.close()
 
 

@@ -132,7 +132,7 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     """
     sig = signal_number(signal)
     guard = current_guard()
-    if guard is not None and "lifeline" in guard.layers:
+    if guard is not None and guard.layers != ("pdeathsig",):
         return guard
     origin = _native.origin()
     now = os.getppid()  # 0 where the parent is outside our pid namespace

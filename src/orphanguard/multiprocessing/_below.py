@@ -23,6 +23,7 @@ from ._arrival import arrive_forked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from .._pidfd import Child
 
@@ -43,6 +44,7 @@ class Held:
         if pid == 0:
             split(self._child.lifeline, *self.supervisor.fds, self.go, self.supervisor.arguments)
             os.close(self._go_w)
+            supervised(self.supervisor.containment, self.supervisor.signal)
             self.supervisor.close()
         return pid
 
@@ -83,22 +85,33 @@ def split(lifeline: int, control: int, status: int, go: int, arguments: Sequence
         os._exit(127)
 
 
+def supervised(containment: str, signal: int) -> None:
+    _native.supervised = os.getpid(), containment, signal
+
+
 # --- in a worker that was not forked from its parent; see _arrival.py
 
 
-def arrive_spawned_below(lifeline: int) -> None:
+def arrive_spawned_below(lifeline: int, containment: str, signal: int) -> None:
     os.set_inheritable(lifeline, False)
+    supervised(containment, signal)
     _process.below = lifeline
 
 
 def arrive_forked_below(
-    lifeline_index: int, answer_index: int, indexes: Sequence[int], arguments: Sequence[str]
+    lifeline_index: int, answer_index: int, indexes: Sequence[int], arguments: Sequence[str], *what: Any
 ) -> None:
-    """In a fork server's child; ``indexes`` are those of `Supervisor.fds` and of the pipe that holds the worker."""
+    """In a fork server's child.
+
+    ``indexes``: those of `Supervisor.fds`, of the pipe that holds the worker, and of a pidfd of the process that asked
+    the server: our parent is the server, whose death is nobody else's.
+    """
     arrive_forked(lifeline_index, answer_index)
     lifeline = _native.armed()
-    control, status, go = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
-    split(lifeline, control, status, go, arguments)
-    for fd in (control, status):
+    control, status, go, asker = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
+    os.set_inheritable(asker, True)
+    split(lifeline, control, status, go, [f"--parent-fd={asker}", *arguments])
+    for fd in (control, status, asker):
         os.close(fd)
+    supervised(*what)
     _process.below = lifeline

@@ -178,7 +178,9 @@ class GuardedProcess(_ProcessBase):
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
         pipe that siblings hold open, and would cost the parent another fd."""
-        armed = max(_native.armed(), below)
+        armed = _native.armed()
+        if armed < 0:
+            armed = below
         if armed >= 0 and parent_sentinel not in (None, armed):
             os.close(parent_sentinel)
             parent_sentinel = armed

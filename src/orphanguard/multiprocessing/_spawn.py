@@ -51,7 +51,9 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
 
         def arming() -> Arming:
             if copy >= 0:
-                return Arming("_below", "arrive_spawned_below", self.duplicate_for_child(copy))
+                tree = process_obj._tree  # type: ignore[attr-defined]
+                what = tree.containment, tree.signal
+                return Arming("_below", "arrive_spawned_below", self.duplicate_for_child(copy), *what)
             return Arming("_arrival", "arrive_spawned", self.duplicate_for_child(child.lifeline))
 
         try:
