@@ -301,10 +301,8 @@ static void end_tree(const char *why, int sig, long grace)
         timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
         watch(timer_fd);
     }
-    if (sig != SIGKILL) {
-        signal_tree(sig);
-        signal_tree(SIGCONT); /* who is stopped can't act on it */
-    }
+    if (sig != SIGKILL)
+        signal_tree(sig, true);
     if (sig != SIGKILL && grace > 0) {
         state = ENDING;
         set_timer(grace);
@@ -502,7 +500,7 @@ static void read_control(void)
         else if (orders[i] == 128 + SIGKILL)
             end_tree("told to", SIGKILL, 0);
         else if (orders[i] > 128)
-            signal_tree(sig);
+            signal_tree(sig, false);
         else
             to_command(sig);
     }

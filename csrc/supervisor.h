@@ -57,7 +57,7 @@ int send_signal(int pidfd, int sig);
 void close_all_but(const int *keep, int count);
 
 void refuse_other_children(void);
-void signal_tree(int sig);
+void signal_tree(int sig, bool go_on);
 void kill_tree(bool again);
 void reaped(pid_t pid);
 bool is_stopped(pid_t pid);

@@ -245,10 +245,40 @@ static void signal_one(pid_t pid, int pidfd, int sig)
     send_signal(pidfd, sig);
 }
 
-void signal_tree(int sig)
+static int *held;
+static size_t held_count, held_room;
+
+static void hold(pid_t pid, int pidfd, int sig)
+{
+    (void)pid;
+    if (held_count == held_room) {
+        size_t room = held_room ? 2 * held_room : 64;
+        int *grown = realloc(held, room * sizeof *grown);
+        if (grown) {
+            held = grown;
+            held_room = room;
+        }
+    }
+    int copy = held_count < held_room ? fcntl(pidfd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (copy >= 0)
+        held[held_count++] = copy;
+    else
+        send_signal(pidfd, sig); /* no fd left */
+}
+
+/* All are found before the first is told: the children of one that ends at once
+ * would be missed, since they are not its any more. */
+void signal_tree(int sig, bool go_on)
 {
     raise_fd_limit();
-    walk(getpid(), -1, signal_one, sig, false);
+    walk(getpid(), -1, hold, sig, false);
+    for (size_t i = 0; i < held_count; i++) {
+        send_signal(held[i], sig);
+        if (go_on)
+            send_signal(held[i], SIGCONT); /* who is stopped can't act on it */
+        close(held[i]);
+    }
+    held_count = 0;
 }
 
 /* Children of the program that has executed us are not the command's, and could

@@ -273,7 +273,8 @@ def test_unguarded_siblings_hold_nobody_up(how: str) -> None:
         unguarded = sorted(list(everybody.fds)[-3:-1])
         running.kill()
         running.ended()
-        assert sorted(everybody.alive(within=2 * LIFE)) == unguarded
+        wait_for(lambda: sorted(everybody.alive(within=LIFE)) == unguarded)
+        assert sorted(everybody.alive(within=LIFE)) == unguarded
 
 
 @pytest.mark.parametrize("thread", ("main", "ended"))
