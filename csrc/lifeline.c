@@ -326,7 +326,7 @@ static struct description *description_of(int fd)
     return NULL;
 }
 
-static int remember(int fd, bool for_hook, struct og_error *err)
+static int remember(int fd, struct og_error *err)
 {
     struct description *known = description_of(fd); /* the spare; or one that was closed behind our back */
     if (!known && description_count == description_room) {
@@ -339,7 +339,6 @@ static int remember(int fd, bool for_hook, struct og_error *err)
     }
     if (!known)
         known = &descriptions[description_count++];
-    known->for_hook = for_hook;
     return og_identify(&known->end, fd) ? 0 : og_fail(err, errno, "fstat");
 }
 
@@ -426,7 +425,7 @@ static int open_new(int sig, bool solo, struct og_error *err)
     }
     if (solo)
         fd = open_solo(err);
-    if (fd >= 0 && (remember(fd, false, err) < 0 || og_load(fd, sig, err) < 0)) {
+    if (fd >= 0 && (remember(fd, err) < 0 || og_load(fd, sig, err) < 0)) {
         close_locked(fd, false);
         return -1;
     }

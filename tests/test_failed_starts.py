@@ -59,20 +59,23 @@ def number_after(room: int) -> int:
     return next(itertools.islice(free, room, None))
 
 
+@pytest.mark.parametrize("tree", [False, True], ids=["", "tree"])
 @pytest.mark.parametrize("thread", ["main", "other"])
 @pytest.mark.parametrize("method", METHODS)
-def test_out_of_fds_at_any_point(method: str, thread: str) -> None:
+def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
     """With one fd more at each try, the start fails at one step after the other, until it succeeds."""
     context = orphanguard.get_context(method)
 
     def run() -> None:
-        first = context.Process(target=nothing)  # the resource tracker and the fork server, before it gets tight
+        first = context.Process(
+            target=nothing, tree=tree
+        )  # the resource tracker and the fork server, before it gets tight
         first.start()
         first.join()
         first.close()
         failures = 0
         for room in range(40):
-            process = context.Process(target=nothing)
+            process = context.Process(target=nothing, tree=tree)
             before = state()
             kept = _native.lifeline_open(pdeathsig=False)  # so that a new one has to be made
             try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import TREES, state
+from trees import TREES, left, state
 from witness import DEATH, LIFE, Token, Watched, wait_for
 
 import orphanguard
@@ -62,12 +62,7 @@ class Family:
         wait_for(lambda: len(self.token.holders()) >= tree.size + 1 + (self.containment is not None))
 
     def left(self, within: float) -> list[int]:
-        def others() -> list[int]:
-            return [pid for pid in self.token.holders() if pid != self.parent.pid and state(pid) not in "ZX"]
-
-        with contextlib.suppress(AssertionError):
-            wait_for(lambda: not others(), within)
-        return others()
+        return left(self.token, self.parent.pid, within=within)
 
     def close(self) -> None:
         self.parent.kill()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import random
@@ -13,13 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from test_failed_starts import number_after, soft_limit
-from test_failed_starts import state as our_state
-from trees import state
+from trees import left
 from witness import DEATH, LIFE, METHODS, Token, Watched, children_of, wait_for
 
 import orphanguard
-from orphanguard import GuardUnavailable, _native
+from orphanguard import GuardUnavailable
 from orphanguard.multiprocessing import _below, _spawn
 
 PARENT = """
@@ -83,15 +80,6 @@ def family(tmp_path: Path):
         token.clean_up()
     for parent in started:
         parent.communicate()
-
-
-def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
-    def others() -> list[int]:
-        return [pid for pid in token.holders() if pid not in but and state(pid) not in "ZX"]
-
-    with contextlib.suppress(AssertionError):
-        wait_for(lambda: not others(), within)
-    return others()
 
 
 @pytest.mark.parametrize("thread", ["main", "ended"])
@@ -276,37 +264,6 @@ def test_what_the_worker_knows_of_its_guard(method: str) -> None:
 
 
 # --- starts that fail
-
-
-@pytest.mark.starts_fork_server
-@pytest.mark.parametrize("method", METHODS)
-def test_out_of_fds_at_any_point(method: str) -> None:
-    context = orphanguard.get_context(method)
-    first = context.Process(target=exits, args=(0,), tree=True)
-    first.start()
-    first.join()
-    first.close()
-    failures = 0
-    for room in range(40):
-        process = context.Process(target=exits, args=(0,), tree=True)
-        before = our_state()
-        kept = _native.lifeline_open(pdeathsig=False)
-        try:
-            with soft_limit(number_after(room)):
-                process.start()
-        except OSError:
-            failures += 1
-        else:
-            process.join()
-            assert process.exitcode == 0
-            process.close()
-            break
-        finally:
-            _native.lifeline_close(kept)
-        assert our_state() == before
-    else:
-        raise AssertionError("never succeeded")
-    assert failures > 2
 
 
 @pytest.mark.starts_fork_server

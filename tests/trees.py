@@ -61,6 +61,17 @@ TREES = {
 PARENT = '"$@" & wait; read forever'
 
 
+def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
+    """Who has the token and lives after that time at most, some not counted."""
+
+    def others() -> list[int]:
+        return [pid for pid in token.holders() if pid not in but and not _is_zombie(pid)]
+
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: not others(), within)
+    return others()
+
+
 class Family:
     """A shell that has started a tree, by ``orphanguard-run`` or (``guarded=False``) by itself."""
 
@@ -111,13 +122,7 @@ class Family:
 
     def left(self, within: float) -> list[int]:
         """Who is left of the tree after that time at most, the parent not counted."""
-
-        def others() -> list[int]:
-            return [pid for pid in self.token.holders() if pid != self.parent.pid and not _is_zombie(pid)]
-
-        with contextlib.suppress(AssertionError):
-            wait_for(lambda: not others(), within)
-        return others()
+        return left(self.token, self.parent.pid, within=within)
 
     def close(self) -> None:
         self.parent.kill()

@@ -75,21 +75,20 @@ class Supervisor:
         self.containment = options.containment
         # We keep a reader of it, or an order to a supervisor that has ended would be a SIGPIPE for those who don't
         # ignore that.
-        self._control_r, control = _native.pipe()
+        reader, control = _native.pipe()
         try:
             status, self._status_w = _native.pipe()
         except BaseException:
-            os.close(self._control_r)
+            os.close(reader)
             os.close(control)
             raise
         os.set_blocking(control, False)
-        self._control, self._status = OwnFd(control), OwnFd(status)
-        self._reader = OwnFd(self._control_r)
+        self._reader, self._control, self._status = OwnFd(reader), OwnFd(control), OwnFd(status)
 
     @property
     def fds(self) -> tuple[int, int]:
         """Those that it inherits, besides its lifeline."""
-        return self._control_r, self._status_w
+        return self._reader.fd, self._status_w
 
     def started(self) -> None:
         """It has its copies."""
