@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from trees import RUN
-from witness import DEATH, Token, wait_for
+from witness import DEATH, LIFE, Token, wait_for
 
 import orphanguard
 
@@ -79,10 +79,24 @@ def test_other_commands() -> None:
     assert unknown.stderr == "orphanguard: no such command: 'walk'; see --help\n"
 
 
-def test_a_parent_that_is_gone_before() -> None:
-    """Its pid was taken down when Python started; by then it must still be the parent."""
+def test_a_parent_that_is_gone_before(command: list[str]) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    done = run(RUN, f"--parent-pid={gone.pid}", "echo", "it ran")
+    done = run(*command, f"--parent-pid={gone.pid}", "echo", "it ran")
     assert (done.returncode, done.stdout) == (125, "")
-    assert run(RUN, f"--parent-pid={os.getpid()}", "echo", "it ran").stdout == "it ran\n"
+    assert run(*command, f"--parent-pid={os.getpid()}", "echo", "it ran").stdout == "it ran\n"
+
+
+@pytest.mark.parametrize(("option", "left"), [("", 2), ("--parent-pid=$$", 0)])
+def test_a_caller_that_ends_at_once(option: str, left: int) -> None:
+    """Documented, not wanted: while Python starts, nobody can know who the parent was, unless it has said so."""
+    token = Token()
+    script = f'"$@" {option} -- sleep 1000 &'
+    python = COMMANDS["python -m"]
+    subprocess.run(["sh", "-c", script, "sh", *python], env=token.environment, stderr=subprocess.DEVNULL, check=True)
+    try:
+        if left:
+            wait_for(lambda: len(token.holders()) == left)  # the supervisor, and sleep
+        assert len(token.survivors(within=LIFE if left else DEATH)) == left
+    finally:
+        token.clean_up()

@@ -204,6 +204,15 @@ def test_parent_closes_its_fds_one_by_one(thread: str) -> None:
         assert len(children.alive(within=LIFE if thread == "ended" else DEATH)) == (2 if thread == "ended" else 0)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_child_that_disarms_itself(method: str) -> None:
+    """Documented, and its own doing: nothing that a child could not undo is between it and its parent."""
+    with family(method, child="disarm") as (parent_, children):
+        assert len(children.alive(within=LIFE)) == 2
+        parent_.kill()
+        assert len(children.alive(within=LIFE)) == 2
+
+
 MAIN_THREAD_ENDS = "threading.Thread(target=idle).start(); libc.pthread_exit(None)"
 
 

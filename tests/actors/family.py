@@ -55,6 +55,16 @@ def close_fds() -> None:
     idle()
 
 
+def disarm() -> None:
+    import fcntl
+    from multiprocessing import parent_process
+
+    lifeline = parent_process().sentinel  # type: ignore[union-attr]
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) & ~os.O_ASYNC)
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG
+    idle()
+
+
 def new_session() -> None:
     os.setsid()
     idle()
@@ -69,7 +79,6 @@ def start_another() -> None:
     process.join()
 
 
-BEFORE_UP = {stop, drop_uid, close_fds}  # says that it is up, and then does it
 QUEUE = None
 
 
