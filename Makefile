@@ -2,7 +2,7 @@
 # make test   the test suite
 # make bench  every strategy under every fault, then what it costs; takes hours, goes on where it left off
 # make bench-quick   the rows that say most, few trials, nothing kept; under 3 minutes
-# make bench-costs   what it costs alone, as ratios from one run; takes minutes (EFFORT=0.2: a fifth of the rounds)
+# make bench-costs   what it costs alone; takes an hour (ROUNDS=1 EFFORT=0.2: a part of that)
 # make conformance   CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; takes 10 minutes
 # make stress 10,000 starts and joins that leave nothing; takes some minutes
 # make supervisor-checks   the supervisor with sanitizers and under valgrind
@@ -54,6 +54,7 @@ dist: $(VENV)/.ready
 	@ls dist
 
 EFFORT ?= 1
+ROUNDS ?= 3
 
 # Below orphanguard-run: whatever becomes of the runner, nothing that it started is left.
 MATRIX := $(VENV)/bin/orphanguard-run $(RUN) -m benchmarks.matrix
@@ -67,8 +68,8 @@ bench-quick: bench-peers
 	@$(MATRIX) --quick $(ARGS)
 
 bench-costs: bench-peers
-	@$(VENV)/bin/orphanguard-run $(RUN) -m benchmarks.costs
-	@$(RUN) -m benchmarks --effort $(EFFORT) $(if $(JSON),--json $(JSON))
+	@$(VENV)/bin/orphanguard-run $(RUN) -m benchmarks.costs --rounds $(ROUNDS)
+	@$(RUN) -m benchmarks --effort $(EFFORT) --json benchmarks/results/ratios.json
 
 # What is not to be had is said in the tables. torch, 550 MB: PEERS=... torch, if you want it.
 PEERS ?= loky billiard processkit-py running-process pyreap CaoE

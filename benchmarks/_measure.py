@@ -134,20 +134,34 @@ def derived(what, value, sides, target=None, text=""):
     return Row(what, value(*map(statistics.median, sides)), target, min(ratios), max(ratios), text)
 
 
-def host():
+def machine():
+    """What every result depends on."""
+    models = [
+        line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return {
+        "machine": platform.machine(),
+        "cpu": models[0] if models else "",
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def commit():
+    """The last that changed what is measured; with + where the files differ from it."""
+
     def git(*arguments):
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    return {
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "commit": git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "src", "csrc") else ""),
-        "date": time.strftime("%Y-%m-%d %H:%M"),
-    }
+    return git("log", "-1", "--format=%h", "--", "src", "csrc") + ("+" if git("status", "-s", "src", "csrc") else "")
+
+
+def host():
+    """The same, and what else a time depends on."""
+    now = {"load": round(os.getloadavg()[0], 2), "date": time.strftime("%Y-%m-%d %H:%M")}
+    return {**machine(), **now, "commit": commit()}
 
 
 def table(rows):

@@ -12,11 +12,12 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+
+TYPE_CHECKING = False  # thousands of these are started: nothing is imported that only some need
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIFETIME = 90  # seconds, busy or not: so that nothing stays for long, whatever becomes of the runner
 SOCKET = "ORPHANGUARD_BENCH_SOCKET"  # its name in the abstract namespace; the trial's token as well
@@ -86,6 +87,8 @@ def closed() -> None:
 
 
 def _with_grandchild(start_new_session: bool) -> None:
+    import subprocess
+
     subprocess.Popen(
         [sys.executable, "-m", "benchmarks.children", "--grandchild"],
         start_new_session=start_new_session,
@@ -113,14 +116,15 @@ def daemon() -> None:
     up()
 
 
-@dataclass(frozen=True)
 class Kind:
-    title: str
-    run: Callable[[], None]
-    count: int = 1  #: of children
-    family: int = 1  #: processes that each of them is, itself included
-    nobody: bool = False  #: the parent must not be root
-    root: bool = False  #: the parent must be root
+    """``count``: of children; ``family``: processes that each of them is; ``parent``: "root", "nobody" or either."""
+
+    def __init__(self, title: str, run: Callable[[], None], count: int = 1, family: int = 1, parent: str = "") -> None:
+        self.title = title
+        self.run = run
+        self.count = count
+        self.family = family
+        self.parent = parent
 
 
 KINDS = {
@@ -128,8 +132,8 @@ KINDS = {
     "busy": Kind("busy in C, holds the GIL", busy),
     "deaf": Kind("blocks and ignores signals", deaf),
     "stopped": Kind("is stopped", stopped),
-    "uid": Kind("has changed its uid", uid, root=True),
-    "setuid": Kind("executes a setuid program", setuid, nobody=True),
+    "uid": Kind("has changed its uid", uid, parent="root"),
+    "setuid": Kind("executes a setuid program", setuid, parent="nobody"),
     "closed": Kind("closes all its fds", closed),
     "siblings": Kind("is one of five", idle, count=5),
     "grandchild": Kind("has a child, same group", grandchild_group, family=2),
@@ -142,11 +146,11 @@ def work(kind: str) -> None:
     KINDS[kind].run()
 
 
-@dataclass(frozen=True)
 class Child:
     """What a strategy is given to start: a function for a process, a command for a program."""
 
-    kind: str
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
     def target(self) -> None:
         work(self.kind)

@@ -1,4 +1,4 @@
-"""The tables and the picture of results/costs.json."""
+"""The tables and the picture of results/costs.json, children.json and ratios.json."""
 
 from __future__ import annotations
 
@@ -6,37 +6,86 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .costs import COUNTS, FEW, FLOOR, IDLE_AT, ROLES, SIZES
+import pyperf
+
+from . import tables
+from ._measure import Row, table
+from .cost_roles import OURS, ROLES
+from .costs import COUNTS, FLOORS, IDLE_AT, SIZES
 from .pictures import svg, text
 
-NAMES = {**ROLES, FLOOR: FLOOR}
-OURS = "ours", "our Popen"
+NAMES = FLOORS | {name: role.title for name, role in ROLES.items()}
 WIDTH = 430
 BAR = 168
 LABEL = 206
 LINE = 20
-MANY = str(IDLE_AT)
+PANELS = {  # of the picture
+    "One more start, {before} to {most} live": (
+        "start, {most} live",
+        ("fork", "ours", "standard", "billiard", "os.fork"),
+    ),
+    "A program's start, {before} to {most} live": (
+        "start, {most} live",
+        ("vfork", "our Popen", "subprocess", "preexec_fn", "processkit", "running-process"),
+    ),
+    "A program's start in a parent of {size} GiB": (
+        "start, {size} GiB",
+        ("vfork", "our Popen", "subprocess", "preexec_fn", "processkit", "running-process"),
+    ),
+    "Waiting for the next of {most}": ("wait, {most} live", ("ours", "standard", "billiard")),
+}
 
 
-def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"host": {}, "roles": {}}
-    found["roles"] = {name: found["roles"][name] for name in NAMES if name in found["roles"]}
+class Costs:
+    """Medians of what was measured."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "costs.json"
+        self._suite = pyperf.BenchmarkSuite.load(str(path)) if path.exists() else None
+        self._names = self._suite.get_benchmark_names() if self._suite else []
+        children = _load(directory / "children.json")
+        self.host: dict[str, Any] = children.get("host", {})
+        self.children: dict[str, Any] = children.get("roles", {})
+        self.ratios: dict[str, dict[str, Any]] = {
+            name: _load(directory / f"{name}.json") for name in ("ratios", "supervisor")
+        }
+
+    def median(self, role: str, what: str) -> float | None:
+        """Seconds."""
+        name = f"{role}, {what}"
+        if not self._suite or name not in self._names:
+            return None
+        return float(self._suite.get_benchmark(name).median())
+
+    def cell(self, role: str, what: str) -> str:
+        """With the median deviation from it, in percent."""
+        seconds = self.median(role, what)
+        if seconds is None:
+            return ""
+        assert self._suite
+        bench = self._suite.get_benchmark(f"{role}, {what}")
+        return f"{in_words(seconds)}" + (f" ±{bench.median_abs_dev() / seconds:.0%}" if bench.get_nvalue() > 1 else "")
+
+    def rounds(self) -> int:
+        return max((bench.get_nrun() for bench in self._suite), default=0) if self._suite else 0
+
+    def counts(self) -> list[int]:
+        """Those that anybody has reached."""
+        return [count for count in COUNTS if any(name.endswith(f"start, {count} live") for name in self._names)]
+
+    def sizes(self) -> list[int]:
+        return [gib for gib in SIZES if any(name.endswith(f"start, {gib} GiB") for name in self._names)]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
-def _counts(found: dict[str, Any]) -> list[str]:
-    """Those that anybody has reached."""
-    return [str(count) for count in COUNTS if any(str(count) in role["count"] for role in found["roles"].values())]
-
-
-def _cells(found: dict[str, Any], role: dict[str, Any], what: str) -> list[str]:
-    return [_in_words(role["count"].get(count, {}).get(what)) for count in _counts(found)]
-
-
-def _in_words(nanoseconds: float | None) -> str:
-    if nanoseconds is None:
-        return ""
-    micro = nanoseconds / 1000
+def in_words(seconds: float) -> str:
+    micro = seconds * 1e6
+    if micro < 10:
+        return f"{micro:.1f} µs"
     return f"{micro:,.0f} µs" if micro < 10_000 else f"{micro / 1000:,.0f} ms"
 
 
@@ -45,57 +94,42 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
     return "\n".join(rows + [f"| {' | '.join(line)} |" for line in lines]) + "\n"
 
 
-def _by_count(found: dict[str, Any], what: str, head: str) -> str:
-    lines = [[NAMES[name], *_cells(found, role, what)] for name, role in found["roles"].items()]
-    heads = [f"{int(count):,}" for count in _counts(found)]
+def _over(costs: Costs, head: str, what: str, heads: dict[str, str]) -> str:
+    """``heads``: what a column is called, and how its measurement's name ends."""
+    lines = [[NAMES[role], *(costs.cell(role, f"{what}, {end}") for end in heads.values())] for role in NAMES]
     return _table([head, *heads], [line for line in lines if any(line[1:])])
 
 
-def starts(found: dict[str, Any]) -> str:
-    return _by_count(found, "start", "one start, until so many live")
+def by_count(costs: Costs) -> str:
+    heads = {f"{count:,}": f"{count} live" for count in costs.counts()}
+    tables = {"one start, until so many live": "start", "start and join, so many live": "start and join"}
+    tables["wait for the next of"] = "wait"
+    return "\n".join(_over(costs, head, what, heads) for head, what in tables.items())
 
 
-def joins(found: dict[str, Any]) -> str:
-    return _by_count(found, "join", "start and join, so many live")
+def by_size(costs: Costs) -> str:
+    heads = {f"{gib} GiB": f"{gib} GiB" for gib in costs.sizes()}
+    tables = {"one start, up to 10 live, parent of": "start", "start and join, parent of": "start and join"}
+    return "\n".join(_over(costs, head, what, heads) for head, what in tables.items())
 
 
-def waits(found: dict[str, Any]) -> str:
-    return _by_count(found, "wait", "wait for the next of")
-
-
-def sizes(found: dict[str, Any]) -> str:
-    lines = [
-        [
-            NAMES[name],
-            *(
-                f"{_in_words(role['size'][str(gib)]['start'])}, {_in_words(role['size'][str(gib)]['join'])}"
-                for gib in SIZES
-            ),
-        ]
-        for name, role in found["roles"].items()
-    ]
-    return _table(
-        [f"start; start and join, up to {FEW} live, parent of", *(f"{gib} GiB" for gib in SIZES)],
-        lines,
-    )
-
-
-def each(found: dict[str, Any]) -> str:
+def each(costs: Costs) -> str:
     lines = []
-    for name, role in found["roles"].items():
-        cell = role["count"].get(MANY, {})
-        if "fds" in cell:
-            idle = f"{cell['idle_ns'] / 1e6:.1f} ms in {cell['idle_s']:.0f} s" if cell.get("idle_s") else ""
-            lines.append(
-                [
-                    NAMES[name],
-                    f"{cell['fds']:.2f}",
-                    f"{cell['threads']:.0f}",
-                    f"{cell['parent_kib']:.1f} KiB",
-                    f"{cell['child_kib']:,.0f} KiB",
-                    idle,
-                ]
-            )
+    for role in filter(costs.children.get, NAMES):
+        found = costs.children[role]
+        most = str(min(IDLE_AT, max(map(int, found))))
+        cell = found[most]
+        idle = f"{cell['idle_ns'] / 1e6:.1f} ms in {cell['idle_s']:.0f} s" if cell.get("idle_s") else ""
+        lines.append(
+            [
+                NAMES[role] + (f" ({most})" if int(most) < IDLE_AT else ""),
+                f"{cell['fds']:.2f}",
+                f"{cell['threads']:.0f}",
+                f"{cell['parent_kib']:.1f} KiB",
+                f"{cell['child_kib']:,.0f} KiB",
+                idle,
+            ]
+        )
     return _table(
         [
             f"with {IDLE_AT:,} children",
@@ -109,61 +143,54 @@ def each(found: dict[str, Any]) -> str:
     )
 
 
-def _rounds(count: int) -> str:
-    return f"Medians of {count} rounds" if count > 1 else "One round"
-
-
-def about(found: dict[str, Any]) -> str:
-    host = found["host"]
-    if not host:
+def about(costs: Costs) -> str:
+    if not costs.host:
         return "Nothing has been measured.\n"
+    rounds = costs.rounds()
+    return f"{f'{rounds} rounds' if rounds > 1 else 'One round'}; {_host(costs.host)}\n"
+
+
+def _host(host: dict[str, Any]) -> str:
     return (
-        f"{_rounds(host['rounds'])}; Linux {host['kernel']}, {host['machine']}, {host['cpus']} processors, "
-        f"Python {host['python']}, {host['date']}, orphanguard {host['commit']}; "
-        f"the load average was {host['load']} as it began.\n"
+        f"{tables.in_words(host)}, {host['date']}, orphanguard {host['commit']}; "
+        f"the load average was {host['load']} as it began."
     )
 
 
-def picture(found: dict[str, Any], colours: dict[str, str]) -> str:
+def ratios(costs: Costs, name: str) -> str:
+    found = costs.ratios[name]
+    if not found:
+        return "Nothing has been measured.\n"
+    return f"{_host(found['host'])}\n\n{table([Row(**row) for row in found['rows']])}\n"
+
+
+def picture(costs: Costs, colours: dict[str, str]) -> str:
     """Bars, each with its number; orphanguard's have a mark besides their colour."""
-    roles = found["roles"]
-    counts = _counts(found)
-    most = counts[-1] if counts else "0"
-    before = f"{int(counts[-2]):,} to " if len(counts) > 1 else ""
-    size = str(SIZES[-1])
-    panels = [
-        (
-            f"One more start, {before}{int(most):,} live",
-            {name: role["count"].get(most, {}).get("start") for name, role in roles.items()},
-        ),
-        (
-            f"One start in a parent of {size} GiB",
-            {name: role["size"].get(size, {}).get("start") for name, role in roles.items()},
-        ),
-        (
-            f"Waiting for the next of {int(most):,}",
-            {name: role["count"].get(most, {}).get("wait") for name, role in roles.items()},
-        ),
-    ]
+    counts = costs.counts() or [0]
+    words = {"before": f"{counts[-2] if len(counts) > 1 else 0:,}", "size": f"{(costs.sizes() or [0])[-1]}"}
     parts = [text(6, 18, "What a child costs", colours["ink"], 15, more='font-weight="600"')]
     y = 30.0
-    for title, values in panels:
-        bars = {name: value for name, value in values.items() if value is not None}
+    for title, (what, roles) in PANELS.items():
+        bars = {role: costs.median(role, what.format(most=counts[-1], **words)) for role in roles}
+        bars = {role: seconds for role, seconds in bars.items() if seconds is not None}
         if not bars:
             continue
         y += 16
-        parts.append(text(6, y, title, colours["dim"], 11, more='font-weight="600"'))
+        parts.append(
+            text(6, y, title.format(most=f"{counts[-1]:,}", **words), colours["dim"], 11, more='font-weight="600"')
+        )
         y += 6
-        longest = max(bars.values())
-        for name, value in bars.items():
-            ours = name in OURS
-            label = NAMES[name].replace("`", "").replace("orphanguard.", "")
-            parts.append(text(6, y + 14, ("▸ orphanguard " if ours else "") + label, colours["ink"], 10.5))
-            length = max(1.5, BAR * value / longest)
+        longest = max(filter(None, bars.values()))
+        for role, seconds in bars.items():
+            assert seconds is not None
+            ours = role in OURS
+            label = NAMES[role].replace("`", "").replace("orphanguard.", "orphanguard " if ours else "")
+            parts.append(text(6, y + 14, ("▸ " if ours else "") + label, colours["ink"], 10.5))
+            length = max(1.5, BAR * seconds / longest)
             colour = colours["ours"] if ours else colours["bar"]
             parts.append(
                 f'<rect x="{LABEL}" y="{y + 4:.1f}" width="{length:.1f}" height="{LINE - 7}" rx="2" fill="{colour}"/>'
             )
-            parts.append(text(LABEL + length + 4, y + 14, _in_words(value), colours["ink"], 10.5))
+            parts.append(text(LABEL + length + 4, y + 14, in_words(seconds), colours["ink"], 10.5))
             y += LINE
     return svg(WIDTH, y + 8, parts, colours, "What starting and waiting cost")

@@ -22,7 +22,7 @@ TRIES = 50
 class Early:
     title: str
     act: Callable[[Trial], None]
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("stay",)
     kind: str = "idle"
     root: bool = False
 
@@ -70,6 +70,7 @@ def pids_wrap(trial: Trial) -> None:
         stranger = os.posix_spawn("/bin/sleep", ["sleep", "90"], os.environ)
         if stranger == pid:
             trial.stranger = trial.watch(Watched(pid, "stranger"))
+            ordered("kill the dead")(trial)
             trial.parent.send(signal.SIGTERM)  # whoever has a handler, or ends in good order, ends its children now
             return
         os.kill(stranger, signal.SIGKILL)
@@ -79,7 +80,7 @@ def pids_wrap(trial: Trial) -> None:
 
 
 EARLY = {
-    "thread": Early("starting thread ends", thread_ends, options=("thread",)),
+    "thread": Early("starting thread ends", thread_ends, options=("thread", "stay")),
     "parent-stopped": Early("parent is stopped", stopped),
     "exec": Early("parent executes another program", executes),
     "close": Early("parent closes its fds", ordered("close")),

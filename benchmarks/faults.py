@@ -13,6 +13,7 @@ from .trial import READY, Failed, Trial, Watched, descendants, state_of, wait_fo
 
 OOM = 20.0  # seconds that the OOM killer has
 HELD = 10.0  # seconds
+ARMED = 0.05  # seconds in which the kernel kills who is stopped
 SETTLE = 0.3  # seconds in which the death of a child follows that of its supervisor or fork server
 MEMORY = 48 << 20  # bytes; the parent has to fill them
 
@@ -23,6 +24,7 @@ class Fault:
     act: Callable[[Trial], None]
     options: tuple[str, ...] = ()  #: of the parent
     needs: str = ""  #: what the strategy must have: HELPER or FORK_SERVER
+    holds: bool = False  #: it tells whether the child that it holds was armed
     host: Callable[[], str] = lambda: ""  #: why it can't be done here; empty if it can
 
 
@@ -57,6 +59,8 @@ def while_a_child_starts(trial: Trial) -> None:
     held.send(signal.SIGSTOP)
     trial.parent.send(signal.SIGKILL)
     trial.watch_deaths([trial.parent], HELD)
+    trial.watch_deaths([held], ARMED)
+    trial.unarmed = held.died is None
     held.send(signal.SIGCONT)
 
 
@@ -64,10 +68,17 @@ def helper(trial: Trial) -> Watched:
     return trial.find(trial.helper)
 
 
-def helper_killed(trial: Trial) -> None:
-    helper(trial).send(signal.SIGKILL)
-    trial.watch_deaths(trial.members, SETTLE)
-    trial.parent.send(signal.SIGKILL)
+def fork_server(trial: Trial) -> Watched:
+    return trial.find("forkserver")  # comes before its children, whose command line is the same
+
+
+def killed_before(who: Callable[[Trial], Watched]) -> Callable[[Trial], None]:
+    def act(trial: Trial) -> None:
+        who(trial).send(signal.SIGKILL)
+        trial.watch_deaths(trial.members, SETTLE)
+        trial.parent.send(signal.SIGKILL)
+
+    return act
 
 
 def helper_and_parent_killed(trial: Trial) -> None:
@@ -123,10 +134,10 @@ FAULTS = {
     "oom": Fault(
         "OOM killer", oom_killed, host=lambda: "" if memory_cgroup() else "no memory cgroup that we may write to"
     ),
-    "starting": Fault("SIGKILL, a child not yet armed", while_a_child_starts),
+    "starting": Fault("SIGKILL, a child not yet armed", while_a_child_starts, holds=True),
     "stop-kill": Fault("stopped, then SIGKILL", stopped_then_killed),
     "gib": Fault("SIGKILL, 1 GiB, busy threads", by_signal(signal.SIGKILL), options=("gib",)),
-    "forkserver": Fault("fork server, then parent", helper_killed, needs="FORK_SERVER"),
-    "supervisor": Fault("supervisor, then parent", helper_killed, needs="HELPER"),
+    "forkserver": Fault("fork server, then parent", killed_before(fork_server), needs="FORK_SERVER"),
+    "supervisor": Fault("supervisor, then parent", killed_before(helper), needs="HELPER"),
     "both": Fault("supervisor with parent", helper_and_parent_killed, needs="HELPER"),
 }

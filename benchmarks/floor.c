@@ -4,6 +4,7 @@
  *   floor --fork GIB N...    fork() of a child that sets PDEATHSIG and pauses, in a process of GIB, until each N of them live;
  *                            one line for each N: the mean of the starts since the last, and of ten forks of a
  *                            child that only sets PDEATHSIG, with their waitpid()
+ *   floor --vfork GIB N...   the same with vfork(), where who stays executes sleep, and who does not, true
  */
 #include <errno.h>
 #include <signal.h>
@@ -34,10 +35,6 @@ static void reap(pid_t pid)
 static pid_t start(int stays)
 {
     pid_t pid = fork();
-    if (pid < 0) {
-        perror("fork");
-        exit(1);
-    }
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         while (stays)
@@ -47,7 +44,28 @@ static pid_t start(int stays)
     return pid;
 }
 
-static int forks(char **args)
+static pid_t start_program(int stays)
+{
+    char *sleep[] = {"/bin/sleep", "1000", NULL}, *none[] = {"/bin/true", NULL}, **args = stays ? sleep : none;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execve(args[0], args, environ);
+        _exit(127);
+    }
+    return pid;
+}
+
+static pid_t checked(pid_t pid)
+{
+    if (pid < 0) {
+        perror("fork");
+        exit(1);
+    }
+    return pid;
+}
+
+static int forks(char **args, pid_t (*start)(int stays))
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever runs us may be killed */
     size_t size = (size_t)atoi(args[0]) << 30;
@@ -64,11 +82,11 @@ static int forks(char **args)
             return 1;
         long long before = now();
         while (live < many)
-            pids[live++] = start(1);
+            pids[live++] = checked(start(1));
         long long starts = more ? (now() - before) / more : 0;
         before = now();
         for (int left = 10; left > 0; left--)
-            reap(start(0));
+            reap(checked(start(0)));
         printf("%d %lld %lld\n", many, starts, (now() - before) / 10);
     }
     /* By hand: one that has not run yet is not armed, and would outlive us. */
@@ -82,9 +100,11 @@ static int forks(char **args)
 int main(int argc, char **argv)
 {
     if (argc >= 4 && strcmp(argv[1], "--fork") == 0)
-        return forks(argv + 2);
+        return forks(argv + 2, start);
+    if (argc >= 4 && strcmp(argv[1], "--vfork") == 0)
+        return forks(argv + 2, start_program);
     if (argc != 3) {
-        fprintf(stderr, "usage: floor PROGRAM COUNT | floor --fork GIB N...\n");
+        fprintf(stderr, "usage: floor PROGRAM COUNT | floor --fork|--vfork GIB N...\n");
         return 2;
     }
     char *args[] = {argv[1], NULL};

@@ -11,11 +11,9 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +26,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from . import strategies
+from . import _measure, strategies
+from .faults import Fault
 from .rows import ROWS, SHORT, Patience, Row, impossible, not_applicable, perform
 from .trial import ROOT, Failed, Refused, adopt_orphans, end_all
 
@@ -53,27 +52,10 @@ def host(strategy: ModuleType) -> dict[str, Any]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             name = getattr(strategy, "PACKAGE", need)
             versions[name] = importlib.metadata.version(name)
-    found = {
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "versions": versions,
-        "uid": os.geteuid(),
-    }
+    found = {**_measure.machine(), "versions": versions, "uid": os.geteuid()}
     if getattr(strategy, "ORPHANGUARD", False):
-        found["commit"] = commit()
+        found["commit"] = _measure.commit()
     return found
-
-
-def commit() -> str:
-    """The last that changed what is measured; with + where the files differ from it."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    return git("log", "-1", "--format=%h", "--", "src", "csrc") + ("+" if git("status", "-s", "src", "csrc") else "")
 
 
 class Results:
@@ -127,6 +109,8 @@ def measure(name: str, strategy: ModuleType, row: Row, trials: int, scratch: Pat
         cell["survivors"] += outcome.survivors
         cell["early"] += outcome.early
         cell["waits"] += outcome.waits
+        if isinstance(row.what, Fault) and row.what.holds:
+            cell["unarmed"] = cell.get("unarmed", 0) + outcome.unarmed
         if outcome.late is not None:
             cell["ms"].append(round(outcome.late * 1000, 2))
         strays.update(outcome.strays)

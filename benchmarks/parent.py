@@ -1,30 +1,35 @@
-"""The parent of a trial: ``python -m benchmarks.parent STRATEGY KIND COUNT [thread] [gib]``.
+"""The parent of a trial: ``python -m benchmarks.parent STRATEGY KIND COUNT [thread] [gib] [stay]``.
 
 It starts children by one strategy, says so, and does what the runner orders, one line each on its stdin.
-When all its children are gone it returns, as a program does that joins them.
+When all its children are gone it returns, as a program does that joins them; not so if it is to ``stay``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
 import sys
 import threading
-from typing import Any
 
 from .children import NOBODY, Child, report
 from .strategies import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LOOK = 0.02  # seconds
 GIB = 1 << 30
 
 
 def ended(handle: Any) -> bool:
-    if hasattr(handle, "is_alive"):
-        return not handle.is_alive()
-    if hasattr(handle, "poll"):
-        return handle.poll() is not None
+    with contextlib.suppress(OSError):  # all fds were closed, by order
+        if hasattr(handle, "is_alive"):
+            return not handle.is_alive()
+        if hasattr(handle, "poll"):
+            return handle.poll() is not None
     return False
 
 
@@ -87,7 +92,12 @@ class Parent:
         self.kind = kind
         self.count = count
         self.handles: list[Any] = []
+        self.thread = threading.Thread(target=self.start_in_thread)
+        self.started = threading.Event()
         self.thread_may_end = threading.Event()
+
+    def in_main_thread(self, what: str) -> None:
+        getattr(self.strategy, what, lambda: None)()
 
     def start(self, kind: str, count: int) -> None:
         try:
@@ -98,8 +108,24 @@ class Parent:
 
     def start_in_thread(self) -> None:
         self.start(self.kind, self.count)
-        report(f"thread {threading.get_native_id()}")
+        self.started.set()
         self.thread_may_end.wait()
+
+    def begin(self, in_thread: bool) -> None:
+        self.in_main_thread("prepare")
+        if in_thread:
+            self.thread.start()
+            self.started.wait()
+        else:
+            self.start(self.kind, self.count)
+        self.in_main_thread("finish")
+        report(f"thread {self.thread.native_id}" if in_thread else "started")
+
+    def kill_the_dead(self) -> None:
+        """Through their handles: whatever has their pids now must not be hit."""
+        for handle in self.handles:
+            if ended(handle) and hasattr(handle, "kill"):
+                handle.kill()
 
     def obey(self, order: str) -> None:
         match order:
@@ -109,6 +135,9 @@ class Parent:
                 sys.exit(3)
             case "thread":
                 self.thread_may_end.set()
+            case "kill the dead":
+                self.kill_the_dead()
+                report("done")
             case "start":  # one more, while somebody watches
                 self.start("idle", 1)
                 report("started")
@@ -126,24 +155,28 @@ def main() -> None:
     name, kind, count, *options = sys.argv[1:]
     ballast = grow_busy() if "gib" in options else None
     parent = Parent(name, kind, int(count))
-    if "thread" in options:
-        threading.Thread(target=parent.start_in_thread).start()
-    else:
-        parent.start(kind, int(count))
-        report("started")
+    parent.begin("thread" in options)
+    try:
+        serve(parent, "stay" in options)
+    finally:
+        parent.in_main_thread("stop")
+    del ballast
+
+
+def serve(parent: Parent, stay: bool) -> None:
+    """Until all children are gone, or by order."""
     poller = select.poll()
     poller.register(0, select.POLLIN)
-    while not parent.all_ended():
+    while not parent.all_ended() or stay:
         # Signal handlers of Python run between two of these.
         if poller.poll(LOOK * 1000):
-            orders = os.read(0, 4096).decode().split()  # short ones, so they come whole
+            orders = os.read(0, 4096).decode().splitlines()  # short ones, so they come whole
             if not orders:
                 os._exit(0)  # the runner is gone
             for order in orders:
                 if order == "return":
                     return
                 parent.obey(order)
-    del ballast
 
 
 if __name__ == "__main__":

@@ -46,13 +46,26 @@ DARK = {
     "waits-ink": "#9198a1",
     "ours": "#4fc3ee",
 }
-WORDS = {
-    "clean": "none seen to survive or die early",
-    "leak": "left alive: orphans",
-    "early": "killed early, the parent lives",
-    "refused": "refused to start",
-    "unknown": "not installed, not tried",
-}
+LEGEND = [
+    (Mark("", "", "clean"), "none left, none dead early"),
+    (Mark("", "", "leak"), "left alive: orphans"),
+    (Mark("", "", "early"), "killed early, the parent lives"),
+    (Mark("", "", "waits"), "parent lives on, and waits"),
+    (Mark("", "", "refused"), "refused to start"),
+    (Mark("", "", "leak", promised=False), "left alive, said to be so"),
+    (Mark("", "", "unknown"), "not installed, not tried"),
+]
+#: One of each kind; the tables have them all.
+PICTURED = (
+    *("our_fork", "our_spawn", "our_forkserver", "our_pool", "our_popen", "our_preexec_fn", "our_run_subreaper"),
+    *("our_tree_pidns", "our_tree_fork"),
+    *("multiprocessing_fork", "multiprocessing_pool", "concurrent_futures", "subprocess_popen"),
+    *("daemon_flag", "atexit_terminate", "sigterm_after", "killpg_handler", "psutil_tree"),
+    *("getppid_polling", "pipe_eof_thread", "ctypes_preexec", "pdeathsig_forkserver", "billiard_process"),
+    *("setpriv_pdeathsig", "unshare_kill_child", "tini_subreaper", "bwrap_die"),
+    *("loky_executor", "processkit_flag", "running_process_contained", "pyreap_popen", "caoe_install"),
+    "torch_processes",
+)
 
 
 def _shape(kind: str, x: float, y: float, ink: str) -> str:
@@ -90,23 +103,34 @@ def text(x: float, y: float, text: str, colour: str, size: float = 11, *, more: 
 
 
 def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
-    parts = []
-    top = 58
-    parts.append(text(6, 18, "The parent dies: who is left?", colours["ink"], 15, more='font-weight="600"'))
-    parts.append(text(6, 35, "Real parents, really killed; each cell is at least 20 of them.", colours["dim"], 10.5))
+    shown = sorted(
+        (strategy for strategy in found if strategy.name in PICTURED), key=lambda strategy: not strategy.ours
+    )
+    parts = [
+        text(6, 18, "The parent dies: who is left?", colours["ink"], 15, more='font-weight="600"'),
+        text(6, 35, "Real parents, really killed; each cell is at least 20 of them.", colours["dim"], 10.5),
+    ]
+    seen = {(mark.kind, mark.promised) for strategy in shown for mark in map(strategy.mark, HEADLINE)}
+    legend = [(mark, words) for mark, words in LEGEND if (mark.kind, mark.promised) in seen]
+    y = 44.0
+    for number, (mark, words) in enumerate(legend):
+        x = 6 + number % 2 * (WIDTH - MARGIN) / 2
+        parts += [_cell(mark, x, y, colours), text(x + 6 + CELL, y + 13, words, colours["ink"], 10.5)]
+        if number % 2 or number == len(legend) - 1:
+            y += LINE
+    y += HEAD
     for number, title in enumerate(HEADLINE.values()):
         x = NAME + CELL * (number + 0.5)
-        angle = f'transform="rotate(-63 {x:.1f} {top + HEAD - 10:.1f})"'
-        parts.append(text(x - 2, top + HEAD - 8, title.replace("`", ""), colours["ink"], 11, more=angle))
-    y = top + HEAD
+        angle = f'transform="rotate(-63 {x:.1f} {y - 10:.1f})"'
+        parts.append(text(x - 2, y - 8, title.replace("`", ""), colours["ink"], 11, more=angle))
+    y -= 2 * LINE  # beside the heads' feet is room for the first group's name
     group = ""
-    for strategy in found:
+    for strategy in shown:
         if strategy.group != group:
+            y += 8 if group else LINE
             group = strategy.group
-            y += 8
-            bold = 'font-weight="600"'
             colour = colours["ours"] if strategy.ours else colours["dim"]
-            parts.append(text(6, y + 12, group, colour, 11, more=bold))
+            parts.append(text(6, y + 12, group, colour, 11, more='font-weight="600"'))
             parts.append(f'<path d="M6 {y + 16.5:.1f}H{WIDTH - MARGIN}" stroke="{colours["rule"]}" fill="none"/>')
             y += LINE
         name = strategy.title.replace("`", "").replace("orphanguard.", "")
@@ -114,15 +138,7 @@ def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
         for number, key in enumerate(HEADLINE):
             parts.append(_cell(strategy.mark(key), NAME + CELL * number, y, colours))
         y += LINE
-    y += 12
-    for kind, words in WORDS.items():
-        parts.append(_cell(Mark("", "", kind), 6, y, colours))
-        parts.append(text(12 + CELL, y + 13, words, colours["ink"], 10.5))
-        y += LINE
-    parts.append(_cell(Mark("", "", "leak", promised=False), 6, y, colours))
-    parts.append(text(12 + CELL, y + 13, "dashed: orphanguard says that this is not covered", colours["ink"], 10.5))
-    y += LINE + 6
-    return svg(WIDTH, y, parts, colours, "Which strategies leave orphans, by fault")
+    return svg(WIDTH, y + 6, parts, colours, "Which strategies leave orphans, by fault")
 
 
 def svg(width: float, height: float, parts: list[str], colours: dict[str, str], title: str) -> str:

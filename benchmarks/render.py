@@ -14,23 +14,25 @@ from .rows import ROWS
 from .trial import ROOT
 
 TEXTS = "README.md", "docs/guarantees.md", "benchmarks/README.md"
-COSTS = RESULTS.with_name("costs.json")
+COSTS = RESULTS.parent
 GROUPS = {"ends": "fault", "children": "child", "early": "early"}
 
 
 def sections() -> dict[str, str]:
     found = tables.read(RESULTS)
-    costs = cost_tables.read(COSTS)
+    costs = cost_tables.Costs(COSTS)
     makers = [cost_tables.about]
-    if costs["host"]:
-        makers += [cost_tables.starts, cost_tables.joins, cost_tables.waits, cost_tables.sizes, cost_tables.each]
+    if costs.counts():
+        makers += [cost_tables.by_count, cost_tables.by_size, cost_tables.each]
     return {
         "costs": "\n".join(make(costs) for make in makers),
+        **{name: cost_tables.ratios(costs, name) for name in costs.ratios},
         "headline": tables.matrix(found, list(tables.HEADLINE), tables.HEADLINE),
         "about": tables.about(found) + "\n",
         "claims": tables.claims(found),
         "legend": tables.LEGEND,
         "times": tables.times(found),
+        "crossed": tables.crossed(found),
         "reasons": tables.reasons(found),
         **{
             name: tables.matrix(found, [key for key, row in ROWS.items() if row.group == group])
@@ -59,8 +61,8 @@ def outputs() -> dict[str, str]:
     made = {name: fill((ROOT / name).read_text(), parts) for name in TEXTS}
     for theme, colours in {"light": pictures.LIGHT, "dark": pictures.DARK}.items():
         made[f"docs/matrix-{theme}.svg"] = pictures.matrix(found, colours)
-        if COSTS.exists():
-            made[f"docs/costs-{theme}.svg"] = cost_tables.picture(cost_tables.read(COSTS), colours)
+        if (costs := cost_tables.Costs(COSTS)).counts():
+            made[f"docs/costs-{theme}.svg"] = cost_tables.picture(costs, colours)
     return made
 
 

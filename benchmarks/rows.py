@@ -13,12 +13,12 @@ from .children import KINDS
 from .early import EARLY, Early
 from .faults import FAULTS, Fault
 from .strategies import field_of
-from .trial import Trial, Watched
+from .trial import Failed, Refused, Trial, Watched
 
 SURVIVES = 2.0  # seconds that a child may live on after its parent: those that poll each second are in time
 WAITS = 2.0  # seconds that the parent has to end
 SHORT = 0.2  # seconds at least, where the first trial of a cell has shown that who is left lives on
-LIVES = 0.15  # seconds that a child has to die in too early
+LIVES = 0.15  # seconds that a child has to die in too early; those that look only now and then have theirs
 DOOMED = 10.0  # seconds more for who is killed already but has no processor to die on
 
 
@@ -71,6 +71,7 @@ class Outcome:
     waits: bool = False  #: the parent did not end
     late: float | None = None  #: seconds from the parent's own death to the last child's; None if one survives
     others: float = 0  #: the same of those that did not survive
+    unarmed: bool = False  #: the child that was held as it started was not armed then
     strays: list[str] = field(default_factory=list)  #: of the strategy's own: what was alive in the end, besides
 
 
@@ -82,10 +83,10 @@ def not_applicable(row: Row, strategy: str) -> bool:
 def impossible(row: Row) -> str:
     """Why this host cannot do it; empty if it can."""
     kind = KINDS[row.kind]
-    root = kind.root or kind.nobody or (isinstance(row.what, Early) and row.what.root)
+    root = kind.parent or (isinstance(row.what, Early) and row.what.root)
     if root and os.geteuid():
         return "needs root"
-    if kind.nobody and not shutil.which("setpriv"):
+    if kind.parent == "nobody" and not shutil.which("setpriv"):
         return "needs setpriv"
     return row.what.host() if isinstance(row.what, Fault) else ""
 
@@ -102,27 +103,35 @@ def setuid_program(directory: Path) -> str:
 
 def perform(name: str, strategy: ModuleType, row: Row, scratch: Path, patience: Patience) -> Outcome:
     """Raises `Failed`, and `Refused` if the strategy would not start."""
-    program = setuid_program(scratch) if KINDS[row.kind].nobody else ""
+    program = setuid_program(scratch) if KINDS[row.kind].parent == "nobody" else ""
     with Trial(name, row.kind, row.what.options, program) as trial:
         trial.helper = getattr(strategy, "HELPER", "")
-        trial.ready()
+        try:
+            trial.ready()
+        except Refused as refusal:
+            if left := trial.left_after_refusal():
+                raise Failed(f"{refusal}; but it left {', '.join(left)}") from refusal
+            raise
         row.what.act(trial)
         outcome = Outcome(0)
         if isinstance(row.what, Early):
-            _look_for_early_deaths(trial, outcome)
+            _look_for_early_deaths(trial, outcome, max(LIVES, getattr(strategy, "SLOW", 0)))
         _look_for_survivors(trial, outcome, patience)
+        outcome.unarmed = trial.unarmed
     outcome.strays = trial.strays
     return outcome
 
 
-def _look_for_early_deaths(trial: Trial, outcome: Outcome) -> None:
-    trial.watch_deaths(trial.members, LIVES)
+def _look_for_early_deaths(trial: Trial, outcome: Outcome, seconds: float) -> None:
+    trial.watch_deaths(trial.members, seconds)
+    trial.pump(0)
     if trial.stranger:
-        # Its parent has had SIGTERM: its children may die, the stranger may not.
-        trial.pump(0)
+        # Its parent was to end its children: they may die, and so may the parent, the stranger may not.
         outcome.early = int(trial.stranger.died is not None)
     elif trial.parent.died is None:
         outcome.early = sum(member.died is not None for member in trial.members) + trial.lost
+    else:
+        raise Failed(f"the parent was to live on, and did not: {trial.last_error()}")
     trial.parent.send(signal.SIGKILL)
 
 

@@ -20,15 +20,16 @@ HEADLINE = {
     "setsid": "`setsid` grandchild",
     "early-thread": "starting thread ends",
 }
-TIMED = "kill", "siblings", "busy", "gib", "setsid"
+TIMED = "kill", "siblings", "busy", "setsid"
 REFUSED = "\N{EN DASH}"
+TRIED = "clean", "leak", "early", "waits", "refused"
 LEGEND = f"""\
 | | |
 |---|---|
 | ✓ | nobody was left and nobody died early: *never seen in so many trials*, which is no proof |
 | ✗ 20/40 | 20 of 40 processes outlived the parent |
 | † 20/20 | 20 of 20 died, or a stranger was hit, though the parent lived on |
-| … | the parent did not end: it waits for its children, as multiprocessing does |
+| … | the parent did not end: it waits for its children, as multiprocessing does, or has only passed the signal on |
 | {REFUSED} | refused: the strategy would not start them, and said so |
 | · | there is no such thing here (no fork server, no process in between) |
 | ? | not tried: what it needs is not installed, or the host can't do it, or it did not come up |
@@ -62,7 +63,7 @@ class Strategy:
 
     def mark(self, key: str) -> Mark:
         cell = self.cells.get(key)
-        promised = key not in self.not_claimed
+        promised = not {key, *key.split("+")} & set(self.not_claimed)
         if not cell and not_applicable(ROWS[key], self.name):
             return Mark("·", kind="none")
         if cell and "refused" in cell:
@@ -129,29 +130,56 @@ def matrix(found: list[Strategy], keys: list[str], titles: dict[str, str] | None
     return "\n".join(lines) + "\n"
 
 
+def crossed(found: list[Strategy]) -> str:
+    """The pairs that have been asked for, of what orphanguard promises."""
+    lines = ["| children started by | pairs | processes | left alive | dead early |", "|---|--:|--:|--:|--:|"]
+    for strategy in found:
+        keys = [key for key in strategy.cells if ROWS[key].group == "cross"]
+        cells = [strategy.cells[key] for key in keys if strategy.mark(key).promised and strategy.cells[key]["trials"]]
+        if cells and strategy.ours:
+            sums = [sum(cell[what] for cell in cells) for what in ("started", "survivors", "early")]
+            lines.append(f"| {strategy.title} | {len(cells)} | {' | '.join(f'{each:,}' for each in sums)} |")
+    return "\n".join(lines) + "\n"
+
+
 def did(strategy: Strategy) -> str:
     """What it did, in one sentence or three."""
     if strategy.missing:
         return f"not installed here ({strategy.missing}): nothing is known"
     marks = {key: strategy.mark(key) for key in strategy.cells if ROWS[key].group != "cross"}
 
-    def titles(*groups: str, kind: str) -> list[str]:
-        return [ROWS[key].title for key, mark in marks.items() if mark.kind == kind and ROWS[key].group in groups]
+    def titles(kind: str, *groups: str) -> str:
+        """Those of a kind; where they are most, those that are not."""
+        tried = {key: mark.kind for key, mark in marks.items() if ROWS[key].group in groups and mark.kind in TRIED}
+        those = [ROWS[key].title for key, found in tried.items() if found == kind]
+        others = [ROWS[key].title for key, found in tried.items() if found != kind]
+        if len(those) > 3 and len(those) > 2 * len(others):
+            return f"all {len(tried)}" if not others else f"all {len(tried)} but: {', '.join(others)}"
+        return ", ".join(those)
 
     said = []
-    if leaks := titles("fault", kind="leak"):
-        said.append(f"left alive when the parent: {', '.join(leaks)}")
-    if leaks := titles("child", kind="leak"):
-        said.append(f"left alive by SIGKILL if the child: {', '.join(leaks)}")
-    if leaks := titles("early", kind="leak"):
-        said.append(f"left alive by SIGKILL after: {', '.join(leaks)}")
-    if early := titles("early", kind="early"):
-        said.append(f"**killed early**: {', '.join(early)}")
-    if refused := titles("fault", "child", "early", kind="refused"):
-        said.append(f"refused: {', '.join(refused)}")
+    if leaks := titles("leak", "fault"):
+        said.append(f"left alive when the parent ends: {leaks}")
+    if leaks := titles("leak", "child"):
+        said.append(f"left alive by SIGKILL if the child is: {leaks}")
+    if leaks := titles("leak", "early"):
+        said.append(f"left alive by SIGKILL after: {leaks}")
+    if early := titles("early", "early"):
+        said.append(f"**killed early**: {early}")
+    if refused := titles("refused", "fault", "child", "early"):
+        said.append(f"refused: {refused}")
+    if strays := {stray for cell in strategy.cells.values() for stray in cell.get("strays", ())}:
+        said.append(f"left processes of its own: {', '.join(sorted({program(stray) for stray in strays}))}")
     clean = sum(mark.kind == "clean" for mark in marks.values())
     said.append(f"clean in {clean} of {sum(mark.kind in ('clean', 'leak', 'early') for mark in marks.values())} rows")
     return "; ".join(said)
+
+
+def program(command: str) -> str:
+    """Its name, without where it is and what it runs."""
+    words = command.split()
+    module = next((words[place + 1] for place, word in enumerate(words[:-1]) if word == "-m"), "")
+    return f"`{' '.join(filter(None, (Path(words[0]).name, module)))}`"
 
 
 def claims(found: list[Strategy]) -> str:
@@ -163,12 +191,14 @@ def claims(found: list[Strategy]) -> str:
 def times(found: list[Strategy]) -> str:
     """Of those cells in which nobody was left."""
     lines = [
-        f"| children started by | {' | '.join(ROWS[key].title for key in TIMED)} |",
-        "|---|" + "--:|" * len(TIMED),
+        f"| children started by | {' | '.join(ROWS[key].title for key in TIMED)} | held before it was armed |",
+        "|---|" + "--:|" * (len(TIMED) + 1),
     ]
     for strategy in found:
         cells = [_time(strategy.cells.get(key)) for key in TIMED]
         if any(cells):
+            held = strategy.cells.get("starting", {})
+            cells.append(f"{held['unarmed']} of {held['trials']}" if "unarmed" in held else "")
             lines.append(f"| {strategy.title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -179,15 +209,18 @@ def _time(cell: dict[str, Any] | None) -> str:
     return f"{statistics.median(cell['ms']):.1f}, {max(cell['ms']):.1f}"
 
 
+def in_words(host: dict[str, Any]) -> str:
+    processors = f"{host['cpus']} processors ({host['cpu']})"
+    return f"Linux {host['kernel']}, {host['machine']}, {processors}, Python {host['python']}"
+
+
 def about(found: list[Strategy]) -> str:
     """What it was measured on, in one line, and when."""
     measured = [strategy for strategy in found if strategy.cells]
     if not measured:
         return "Nothing has been measured."
     hosts = {
-        f"Linux {host['kernel']}, {host['machine']}, {host['cpus']} processors, Python {host['python']}"
-        + ("" if host["uid"] else ", as root")
-        for host in (strategy.host for strategy in measured)
+        f"{in_words(host)}" + ("" if host["uid"] else ", as root") for host in (strategy.host for strategy in measured)
     }
     dates = sorted(cell["date"][:10] for strategy in measured for cell in strategy.cells.values() if "date" in cell)
     versions = {name: version for strategy in measured for name, version in strategy.host["versions"].items()}

@@ -24,6 +24,7 @@ from .children import KINDS, NOBODY, SETUID, SOCKET
 
 ROOT = Path(__file__).resolve().parents[1]
 READY = 20.0  # seconds that all have to come up
+SETTLED = 0.1  # seconds that all have been up when it begins
 STRAYS = 0.2  # seconds that others have to end, after the children
 UNKILLABLE = 20.0  # seconds
 PR_SET_CHILD_SUBREAPER = 36
@@ -136,6 +137,7 @@ class Trial:
         self.members: list[Watched] = []  #: all that a child is: itself, and what it started
         self.said: list[str] = []
         self.lost = 0  #: members that were dead before they could be looked at
+        self.unarmed = False  #: the one that was held as it started did not die while it was held
         self.strays: list[str] = []
         self.helper = ""  #: a word of the command line of what stands between
         self.stranger: Watched | None = None  #: who must never be hit
@@ -148,7 +150,7 @@ class Trial:
         self._poller.register(self._channel, select.POLLIN)
         self._by_fd: dict[int, Watched] = {}
         python = [sys.executable, "-m", "benchmarks.parent", strategy, kind, str(self.kind.count), *options]
-        command = [*(AS_NOBODY if self.kind.nobody else ()), *python]
+        command = [*(AS_NOBODY if self.kind.parent == "nobody" else ()), *python]
         stdin, self._orders = os.pipe()
         pid = os.posix_spawnp(
             command[0],
@@ -184,11 +186,17 @@ class Trial:
         self._channel.close()
         self._errors.close()
 
+    def left_after_refusal(self) -> list[str]:
+        """Those that are alive though the strategy has said that it starts nobody, the parent being gone."""
+        self.watch_deaths([self.parent], READY)
+        self.pump(STRAYS)
+        return [command_of(pid) for pid in descendants("self") if command_of(pid) and not self._is_helper(pid)]
+
     def order(self, what: str) -> None:
         os.write(self._orders, what.encode() + b"\n")
 
     def ready(self) -> None:
-        """Until the parent and all members have said that they are up."""
+        """Until the parent and all members have said that they are up, and a while longer: they are at what they do."""
         expected = self.kind.count * self.kind.family
         self.until(
             lambda: len(self.members) + self.lost >= expected and self.said, READY, "its children did not come up"
@@ -198,6 +206,12 @@ class Trial:
                 wait_for(lambda pid=member.pid: state_of(pid) == "T", READY, "the child did not stop")
             if self.kind is KINDS["setuid"]:
                 wait_for(lambda pid=member.pid: command_of(pid).startswith("sleep"), READY, "the child did not execute")
+        settled = time.monotonic() + SETTLED
+        while (left := settled - time.monotonic()) > 0:
+            self.pump(left)
+        dead = [process.role for process in (self.parent, *self.members) if process.died]
+        if dead or self.lost:
+            raise Failed(f"dead before anything was done: {', '.join(dead) or 'a child'}: {self.last_error()}")
 
     def hear(self, what: str, seconds: float = READY) -> None:
         self.until(lambda: what in self.said, seconds, f"the parent did not say {what!r}")
@@ -253,9 +267,13 @@ class Trial:
 
     def _is_stray(self, pid: int) -> bool:
         """Alive, nobody's child that was asked for, and no helper that is known to be late."""
-        command = command_of(pid)
         known = any(pid == process.pid for process in self._by_fd.values())
-        return bool(command) and not known and not any(word in command for word in HELPERS)
+        return bool(command_of(pid)) and not known and not self._is_helper(pid)
+
+    @staticmethod
+    def _is_helper(pid: int) -> bool:
+        command = command_of(pid)
+        return any(word in command for word in HELPERS)
 
     def watch(self, process: Watched) -> Watched:
         self._by_fd[process.pidfd] = process

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import cost_tables
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -39,3 +41,42 @@ def test_early_deaths_are_seen(tmp_path: Path) -> None:
 def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
     first = cells(tmp_path, "our_fork", "kill")
     assert cells(tmp_path, "our_fork", "kill") == first
+
+
+def test_the_fork_server_is_found() -> None:
+    program = """
+from benchmarks.faults import fork_server
+from benchmarks.trial import Trial, adopt_orphans, children_of
+
+adopt_orphans()
+with Trial("multiprocessing_forkserver", "siblings") as trial:
+    trial.ready()
+    assert sorted(children_of(fork_server(trial).pid)) == sorted(member.pid for member in trial.members)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_costs(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.costs",
+        "--rounds",
+        "2",
+        "--idle",
+        "0.1",
+        "--most",
+        "10",
+        "--sizes",
+        "0",
+    ]
+    subprocess.run([*command, "--results", str(tmp_path), "--only", "ours", "our Popen"], cwd=ROOT, check=True)
+    costs = cost_tables.Costs(tmp_path)
+    assert (costs.counts(), costs.sizes(), costs.rounds()) == ([1, 10], [0], 2)
+    for what in ("start, 10 live", "start and join, 1 live", "start, 0 GiB"):
+        for role in ("ours", "our Popen", "fork", "vfork"):
+            assert 0 < (costs.median(role, what) or 0) < 1, (role, what)
+    assert costs.median("our Popen", "wait, 10 live") is None
+    assert 0 < (costs.median("ours", "wait, 10 live") or 0) < 1
+    assert costs.children["ours"]["10"]["threads"] == 0
+    assert 1 <= costs.children["ours"]["10"]["fds"] <= 2.2  # 2, and the lifeline's own

@@ -5,6 +5,9 @@ A strategy's file has
 - ``TITLE``: what it is called in the tables, and ``CLAIMS``: what is said of it, and by whom;
 - ``start(count, child)``: starts that many children, in the parent, and returns handles that have ``is_alive()`` or
   ``poll()``, or none. ``child.target`` is for a process, ``child.command`` for a program;
+- ``prepare()`` and ``finish()``, if there is something to do before and after the first start: in the parent's main
+  thread, whichever thread starts the children; ``stop()``, if it is meant for a ``with`` block: its end;
+- ``SLOW``, if it looks only now and then: seconds within which it acts;
 - ``NEEDS``, if anything: modules (``"psutil"``) and programs (``"tini:"``) without which it is missing;
 - ``HELPER``, if it puts a process between: a word of that one's command line (it is what "supervisor" means in a row);
 - ``FORK_SERVER``, if its children are a fork server's;
@@ -13,14 +16,14 @@ A strategy's file has
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
-import importlib.util
-import shutil
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
 #: In the order of the tables. Each is a file here.
 NAMES = {
@@ -69,12 +72,16 @@ NAMES = {
         "our_popen",
         "our_preexec_hook",
         "our_preexec_fn",
+        "our_run",
         "our_run_subreaper",
         "our_run_cgroup",
         "our_run_pidns",
         "our_tree_subreaper",
         "our_tree_cgroup",
         "our_tree_pidns",
+        "our_tree_fork",
+        "our_tree_spawn",
+        "our_tree_forkserver",
     ],
 }
 
@@ -89,6 +96,9 @@ def load(name: str) -> ModuleType:
 
 def missing(strategy: ModuleType) -> str:
     """What it needs and this host has not; empty if nothing."""
+    import importlib.util
+    import shutil
+
     absent = []
     for need in getattr(strategy, "NEEDS", ()):
         if need.endswith(":"):
@@ -103,6 +113,8 @@ def missing(strategy: ModuleType) -> str:
 @functools.cache
 def field_of(name: str, field: str) -> Any:
     """What its file says, without importing it: what it needs may be missing."""
+    import ast
+
     tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text())
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == field for to in node.targets):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def processes(context: Any, count: int, target: Any, *args: Any, **keywords: Any) -> list[Any]:

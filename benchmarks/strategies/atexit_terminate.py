@@ -1,7 +1,7 @@
 """An atexit handler terminates all children.
 
-It must be registered after the first start: multiprocessing's own handler, which joins them, is registered by that,
-and what was registered last runs first.
+It must be registered after multiprocessing.util is imported, which the first start does: that registers a handler which
+joins all children, and what was registered last runs first.
 """
 
 import atexit
@@ -20,8 +20,9 @@ def end_children():
 
 
 def start(count, child):
-    first = not started
     started.extend(processes(multiprocessing.get_context("fork"), count, child.target))
-    if first:
-        atexit.register(end_children)
     return started[-count:]
+
+
+def finish():
+    atexit.register(end_children)

@@ -10,11 +10,11 @@ TITLE = "CaoE"
 CLAIMS = "“kill all children spawned by the process when it dies”"
 NEEDS = ["caoe"]
 PACKAGE = "CaoE"
-installed = []
+
+
+def prepare():
+    caoe.install()  # returns in the grandchild
 
 
 def start(count, child):
-    if not installed:
-        caoe.install()  # returns in the grandchild
-        installed.append(True)
     return processes(multiprocessing.get_context("fork"), count, child.target)

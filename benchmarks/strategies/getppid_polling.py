@@ -8,6 +8,7 @@ import time
 from ._common import processes
 
 TITLE = "`getppid` each second"
+SLOW = 1.2
 CLAIMS = "the child notices that it is an orphan, and exits"
 
 

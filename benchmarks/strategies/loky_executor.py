@@ -3,7 +3,7 @@
 import loky
 
 TITLE = "loky executor"
-CLAIMS = "robust: workers end when the executor's parent is gone"
+CLAIMS = "a “robust” executor; of a parent that dies it says nothing"
 NEEDS = ["loky"]
 executors = []
 

@@ -9,7 +9,9 @@ from . import _ours
 TITLE = "`orphanguard.ProcessPoolExecutor`, fork"
 CLAIMS = "workers never outlive their parent process, never die early"
 ORPHANGUARD = True
-NOT_CLAIMED = _ours.NOT_CLAIMED
+NOT_CLAIMED = _ours.NOT_CLAIMED | {
+    "early-sibling": "concurrent.futures ends all workers when one dies: BrokenProcessPool"
+}
 executors = []
 
 

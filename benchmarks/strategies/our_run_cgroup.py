@@ -7,7 +7,7 @@ from orphanguard._bin import RUN
 from . import _ours
 from ._common import programs
 
-TITLE = "`orphanguard run`, cgroup"
+TITLE = "`orphanguard-run --parent-pid`, cgroup"
 CLAIMS = "the same, and who became root"
 ORPHANGUARD = True
 HELPER = "orphanguard-run"
@@ -15,5 +15,4 @@ NOT_CLAIMED = _ours.SUPERVISOR
 
 
 def start(count, child):
-    # As `orphanguard run` executes it.
     return programs(count, [RUN, "--tree=cgroup", f"--parent-pid={os.getpid()}", "--", *child.command])

@@ -6,7 +6,7 @@ from orphanguard._bin import RUN
 
 from ._common import programs
 
-TITLE = "`orphanguard run`, pidns"
+TITLE = "`orphanguard-run --parent-pid`, pidns"
 CLAIMS = "ends everything, the supervisor's death included"
 ORPHANGUARD = True
 HELPER = "orphanguard-run"
@@ -14,5 +14,4 @@ NOT_CLAIMED = {}
 
 
 def start(count, child):
-    # As `orphanguard run` executes it.
     return programs(count, [RUN, "--tree=pidns", f"--parent-pid={os.getpid()}", "--", *child.command])

@@ -1,15 +1,24 @@
 """processkit-py, as it comes."""
 
-from processkit import Command
+from processkit import Command, ProcessGroup
 
 TITLE = "processkit-py"
-CLAIMS = "“kernel-backed no-orphan guarantee”"
+CLAIMS = "“kernel-backed no-orphan guarantee”; “abrupt owner-death coverage is platform-specific”"
 NEEDS = ["processkit"]
 PACKAGE = "processkit-py"
-started = []
+group = ProcessGroup()
+
+
+def prepare():
+    group.__enter__()
 
 
 def start(count, child):
     program, *arguments = child.command
-    started.extend(Command(program, arguments).start() for _ in range(count))
+    for _ in range(count):
+        group.start(Command(program, arguments))
     return []
+
+
+def stop():
+    group.__exit__(None, None, None)

@@ -18,19 +18,24 @@ CLAIMS = "kills children, and theirs"
 NEEDS = ["psutil"]
 
 
+PARENT = os.getpid()
+
+
+def kill_tree():
+    if os.getpid() == PARENT:  # and not a forked child that has inherited the handler
+        for process in psutil.Process().children(recursive=True):
+            process.kill()
+
+
+def on_sigterm(signum, frame):
+    kill_tree()
+    sys.exit(1)
+
+
 def start(count, child):
-    parent = os.getpid()
+    return processes(multiprocessing.get_context("fork"), count, child.target)
 
-    def kill_tree():
-        if os.getpid() == parent:  # and not a forked child that has inherited the handler
-            for process in psutil.Process().children(recursive=True):
-                process.kill()
 
-    def on_sigterm(signum, frame):
-        kill_tree()
-        sys.exit(1)
-
-    started = processes(multiprocessing.get_context("fork"), count, child.target)
+def finish():
     atexit.register(kill_tree)
     signal.signal(signal.SIGTERM, on_sigterm)
-    return started

@@ -5,6 +5,7 @@ import reap
 from ._common import programs
 
 TITLE = "pyreap"
+SLOW = 1.2
 CLAIMS = "“if the parent process dies the child process will also be reaped”"
 NEEDS = ["reap"]
 PACKAGE = "pyreap"

@@ -3,15 +3,21 @@
 from running_process import ContainedProcessGroup
 
 TITLE = "running-process, contained"
-CLAIMS = "“all children killed on exit, even on crash”"
+CLAIMS = "“all children killed on exit, even on crash”; orphans are found afterwards"
 NEEDS = ["running_process"]
 PACKAGE = "running-process"
-groups = []
+group = ContainedProcessGroup()
+
+
+def prepare():
+    group.__enter__()
 
 
 def start(count, child):
-    group = ContainedProcessGroup()
-    groups.append(group)
     for _ in range(count):
         group.spawn(child.command)
     return []
+
+
+def stop():
+    group.__exit__(None, None, None)

@@ -17,5 +17,8 @@ def on_sigterm(signum, frame):
 
 def start(count, child):
     started.extend(processes(multiprocessing.get_context("fork"), count, child.target))
-    signal.signal(signal.SIGTERM, on_sigterm)
     return started[-count:]
+
+
+def finish():
+    signal.signal(signal.SIGTERM, on_sigterm)

@@ -13,8 +13,11 @@ def on_sigterm(signum, frame):
         process.terminate()
 
 
-def start(count, child):
+def prepare():
     signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def start(count, child):
     context = multiprocessing.get_context("fork")
     for _ in range(count):
         process = context.Process(target=child.target)

@@ -1,0 +1,205 @@
+"""What is compared in costs.py, and the process that does it: ``python -m benchmarks.cost_roles worker ROLE:GIB``."""
+
+import contextlib
+import importlib.util
+import os
+import random
+import select
+import signal
+import sys
+from dataclasses import dataclass
+from time import perf_counter as now
+
+from ._worker import arm_pdeathsig, serve, sleep_for_ever
+
+GIB = 1 << 30
+PROGRAM = ["/bin/sleep", "1000"]
+TRUE = ["/bin/true"]
+
+
+@dataclass(frozen=True)
+class Role:
+    title: str
+    module: str = ""  #: without which it is missing
+    most: int = 5000  #: children; an interpreter of its own for each child is megabytes
+
+
+ROLES = {
+    "ours": Role("`orphanguard.Process`, fork"),
+    "standard": Role("`multiprocessing.Process`, fork"),
+    "billiard": Role("`billiard.Process`, fork", "billiard"),
+    "os.fork": Role("`os.fork`, PDEATHSIG by ctypes"),
+    "ours spawn": Role("`orphanguard.Process`, spawn", most=100),
+    "standard spawn": Role("`multiprocessing.Process`, spawn", most=100),
+    "ours forkserver": Role("`orphanguard.Process`, forkserver", most=100),
+    "standard forkserver": Role("`multiprocessing.Process`, forkserver", most=100),
+    "our Popen": Role("`orphanguard.Popen`"),
+    "our tree": Role("`orphanguard.Popen(tree=True)`"),
+    "subprocess": Role("`subprocess.Popen`"),
+    "preexec_fn": Role("`subprocess.Popen`, `preexec_fn`"),
+    "processkit": Role("processkit-py, its death flag", "processkit"),
+    "running-process": Role("running-process, contained", "running_process"),
+}
+OURS = tuple(name for name in ROLES if name.startswith("our"))
+
+
+def installed():
+    return [name for name, role in ROLES.items() if not role.module or importlib.util.find_spec(role.module)]
+
+
+def nothing():
+    pass
+
+
+def of_fork():
+    def stay():
+        pid = os.fork()
+        if pid == 0:
+            sleep_for_ever(arm=True)
+        return pid
+
+    def join():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    return stay, join
+
+
+def of_popen(popen, **keywords):
+    return lambda: popen(PROGRAM, **keywords), lambda: popen(TRUE, **keywords).wait()
+
+
+def of_processkit():
+    from processkit import Command
+
+    def start(command):
+        return Command(command[0], command[1:]).kill_on_parent_death().start()
+
+    return lambda: start(PROGRAM), lambda: start(TRUE).outcome()
+
+
+def of_running_process():
+    from running_process import ContainedProcessGroup
+
+    group = ContainedProcessGroup()
+
+    def join():
+        pid = group.spawn(TRUE)
+        with contextlib.suppress(ChildProcessError):  # a thread of its own may be the one that reaps it
+            os.waitpid(pid, 0)
+
+    return lambda: group.spawn(PROGRAM), join
+
+
+def of_context(context, guarded):
+    def stay():
+        process = context.Process(target=sleep_for_ever, kwargs={"arm": not guarded})
+        process.start()
+        return process
+
+    def join():
+        process = context.Process(target=nothing)
+        process.start()
+        process.join()
+
+    return stay, join
+
+
+def starters(role):
+    """Two functions: one starts a child that stays, one starts a child that does nothing and joins it."""
+    who, _, method = role.partition(" ")
+    match who, method:
+        case "os.fork", _:
+            return of_fork()
+        case "processkit", _:
+            return of_processkit()
+        case "running-process", _:
+            return of_running_process()
+        case "our", _:
+            import orphanguard
+
+            return of_popen(orphanguard.Popen, **({"tree": True} if method == "tree" else {}))
+        case "subprocess" | "preexec_fn", _:
+            import subprocess
+
+            return of_popen(subprocess.Popen, **({"preexec_fn": arm_pdeathsig} if who == "preexec_fn" else {}))
+        case "ours", _:
+            import orphanguard as module
+        case "billiard", _:
+            import billiard as module
+        case _:
+            import multiprocessing as module
+    return of_context(module.get_context(method or "fork"), who == "ours")
+
+
+def waiter(role):
+    """A function that waits for the next of these processes; None where there is no such thing."""
+    if role.startswith("ours"):
+        from orphanguard import wait
+
+        return lambda live: wait(set(live))
+    if role.startswith(("standard", "billiard")):
+        from multiprocessing.connection import wait as standard_wait
+
+        return lambda live: standard_wait([process.sentinel for process in live])
+    return None
+
+
+def until_dead(pid):
+    """A fork server's child is nobody's here, hence the pidfd. Nobody reaps it meanwhile."""
+    pidfd = os.pidfd_open(pid)
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    poller = select.poll()
+    poller.register(pidfd)
+    poller.poll()
+    os.close(pidfd)
+
+
+def worker(role, gib):
+    ballast = bytearray(gib * GIB)
+    ballast[::4096] = b"x" * len(range(0, len(ballast), 4096))
+    stay, join = starters(role)
+    wait = waiter(role)
+    live = []
+
+    def grow(count):
+        """Seconds that a start takes in the mean."""
+        more = count - len(live)
+        before = now()
+        while len(live) < count:
+            live.append(stay())
+        return (now() - before) / more
+
+    def joins(count):
+        times = []
+        for _ in range(count):
+            before = now()
+            join()
+            times.append(now() - before)
+        return times
+
+    def waits(count):
+        """For the next of all: one has finished."""
+        times = []
+        for _ in range(count if wait else 0):
+            victim = random.choice(live)
+            until_dead(victim.pid)
+            before = now()
+            wait(live)
+            times.append(now() - before)
+            live.remove(victim)
+            victim.join()
+            live.append(stay())
+        return times
+
+    def pids():
+        return [each if isinstance(each, int) else each.pid for each in live]
+
+    serve(grow=grow, joins=joins, waits=waits, pids=pids)
+
+
+if __name__ == "__main__":
+    name, _, gib = sys.argv[2].rpartition(":")
+    worker(name, int(gib))
