@@ -25,9 +25,13 @@ def serve(**commands):
     arm_pdeathsig()
     setrlimit(RLIMIT_NOFILE, (getrlimit(RLIMIT_NOFILE)[1],) * 2)
     requests = os.fdopen(os.dup(0), "rb", buffering=0)  # multiprocessing's children close sys.stdin
-    for line in requests:
-        name, *arguments = json.loads(line)
-        os.write(1, json.dumps(commands[name](*arguments)).encode() + b"\n")
+    try:
+        for line in requests:
+            name, *arguments = json.loads(line)
+            os.write(1, json.dumps(commands[name](*arguments)).encode() + b"\n")
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
     # Not through the interpreter's exit, which would join thousands of sleeping children.
     os._exit(0)
 

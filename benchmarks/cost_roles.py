@@ -21,7 +21,7 @@ TRUE = ["/bin/true"]
 class Role:
     title: str
     module: str = ""  #: without which it is missing
-    most: int = 5000  #: children; an interpreter of its own for each child is megabytes
+    most: int = 5000  #: children; an interpreter of its own for each is megabytes
 
 
 ROLES = {
@@ -34,7 +34,7 @@ ROLES = {
     "ours forkserver": Role("`orphanguard.Process`, forkserver", most=100),
     "standard forkserver": Role("`multiprocessing.Process`, forkserver", most=100),
     "our Popen": Role("`orphanguard.Popen`"),
-    "our tree": Role("`orphanguard.Popen(tree=True)`"),
+    "our tree": Role("`orphanguard.Popen(tree=True)`", most=1000),  # four fds each, and two processes
     "subprocess": Role("`subprocess.Popen`"),
     "preexec_fn": Role("`subprocess.Popen`, `preexec_fn`"),
     "processkit": Role("processkit-py, its death flag", "processkit"),
@@ -134,16 +134,16 @@ def starters(role):
     return of_context(module.get_context(method or "fork"), who == "ours")
 
 
-def waiter(role):
-    """A function that waits for the next of these processes; None where there is no such thing."""
+def waiting(role):
+    """How to wait for the next of many, and what is to be given for that; None where there is no such thing."""
     if role.startswith("ours"):
         from orphanguard import wait
 
-        return lambda live: wait(set(live))
+        return wait, set
     if role.startswith(("standard", "billiard")):
-        from multiprocessing.connection import wait as standard_wait
+        from multiprocessing.connection import wait
 
-        return lambda live: standard_wait([process.sentinel for process in live])
+        return wait, lambda live: [process.sentinel for process in live]
     return None
 
 
@@ -161,7 +161,7 @@ def worker(role, gib):
     ballast = bytearray(gib * GIB)
     ballast[::4096] = b"x" * len(range(0, len(ballast), 4096))
     stay, join = starters(role)
-    wait = waiter(role)
+    wait, handles_of = waiting(role) or (None, None)
     live = []
 
     def grow(count):
@@ -185,9 +185,10 @@ def worker(role, gib):
         times = []
         for _ in range(count if wait else 0):
             victim = random.choice(live)
+            handles = handles_of(live)
             until_dead(victim.pid)
             before = now()
-            wait(live)
+            wait(handles)
             times.append(now() - before)
             live.remove(victim)
             victim.join()

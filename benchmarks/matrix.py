@@ -59,7 +59,7 @@ def host(strategy: ModuleType) -> dict[str, Any]:
 
 
 class Results:
-    """One file a strategy."""
+    """One file a strategy. ``again``: what was measured already is not enough."""
 
     def __init__(self, directory: Path, again: bool) -> None:
         self.directory = directory
@@ -69,7 +69,7 @@ class Results:
     def open(self, name: str, strategy: ModuleType) -> dict[str, Any]:
         path = self.directory / f"{name}.json"
         here = host(strategy)
-        if path.exists() and not self.again:
+        if path.exists():
             found: dict[str, Any] = json.loads(path.read_text())
             if found["host"] == here:
                 return found
@@ -161,7 +161,7 @@ def todo(
             for key in rows:
                 row = ROWS[key]
                 cell = result["cells"].get(key)
-                if cell and (cell["trials"] >= trials or "refused" in cell):
+                if cell and not results.again and (cell["trials"] >= trials or "refused" in cell):
                     estimate.add(key, cell)
                 elif not_applicable(row, name):
                     result["cells"].pop(key, None)

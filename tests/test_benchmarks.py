@@ -41,6 +41,9 @@ def test_early_deaths_are_seen(tmp_path: Path) -> None:
 def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
     first = cells(tmp_path, "our_fork", "kill")
     assert cells(tmp_path, "our_fork", "kill") == first
+    more = cells(tmp_path, "our_fork", "_exit", "--again")
+    assert more["kill"] == first["kill"]
+    assert more["_exit"] != cells(tmp_path, "our_fork", "_exit", "--again")["_exit"]
 
 
 def test_the_fork_server_is_found() -> None:
