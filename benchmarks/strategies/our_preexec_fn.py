@@ -10,6 +10,7 @@ CLAIMS = "dies with its parent; main thread only, or it refuses"
 ORPHANGUARD = True
 NOT_CLAIMED = GRANDCHILDREN | {
     "setuid": "executing it clears PDEATHSIG, the only layer",
+    "uid": "changing it clears PDEATHSIG, the only layer",
     "early-uid": "the kernel checks PDEATHSIG with the rights that the parent dies with",
     "early-thread": "refused, not started",
 }
