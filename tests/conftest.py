@@ -20,6 +20,9 @@ from orphanguard import _native, _waiting, hooks
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+#: A test may have put something else in its place, and a plugin's fixture may keep that there until after ours.
+lifeline_open = _native.lifeline_open
+
 # Where the suite runs in the background, a shell or nohup has had these ignored, and programs inherit that.
 for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_signal) == signal.SIG_IGN:
@@ -37,7 +40,7 @@ def _children() -> set[int]:
 
 def _fds() -> dict[int, str]:
     """Without the description that is kept for the next child: not always the same one."""
-    spare = _native.lifeline_open(pdeathsig=False)
+    spare = lifeline_open(pdeathsig=False)
     result = {}
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):
