@@ -134,6 +134,13 @@ def derived(what, value, sides, target=None, text=""):
     return Row(what, value(*map(statistics.median, sides)), target, min(ratios), max(ratios), text)
 
 
+def compile_floor(directory):
+    """The path of the program of floor.c."""
+    program = Path(directory, "floor")
+    subprocess.run(["cc", "-O2", "-o", program, Path(__file__).with_name("floor.c")], check=True)
+    return program
+
+
 def machine():
     """What every result depends on."""
     models = [

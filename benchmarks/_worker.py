@@ -6,11 +6,13 @@ the ratio of whatever comes on top of the fork.
 
 import json
 import os
+import select
 import signal
 import sys
 from ctypes import CDLL
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
+GIB = 1 << 30
 PR_SET_PDEATHSIG = 1
 prctl = CDLL(None, use_errno=True).prctl  # the yardstick must not be orphanguard's own
 
@@ -34,6 +36,20 @@ def serve(**commands):
         os._exit(1)
     # Not through the interpreter's exit, which would join thousands of sleeping children.
     os._exit(0)
+
+
+def ballast(gib):
+    """So much memory, every page of it touched."""
+    memory = bytearray(gib * GIB)
+    page = os.sysconf("SC_PAGE_SIZE")
+    memory[::page] = b"x" * len(range(0, len(memory), page))
+    return memory
+
+
+def until_readable(pidfd):
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.poll()
 
 
 def sleep_for_ever(ready=None, *, arm=False):

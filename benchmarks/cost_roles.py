@@ -4,15 +4,13 @@ import contextlib
 import importlib.util
 import os
 import random
-import select
 import signal
 import sys
 from dataclasses import dataclass
 from time import perf_counter as now
 
-from ._worker import arm_pdeathsig, serve, sleep_for_ever
+from ._worker import arm_pdeathsig, ballast, serve, sleep_for_ever, until_readable
 
-GIB = 1 << 30
 PROGRAM = ["/bin/sleep", "1000"]
 TRUE = ["/bin/true"]
 
@@ -110,24 +108,24 @@ def of_context(context, guarded):
 def starters(role):
     """Two functions: one starts a child that stays, one starts a child that does nothing and joins it."""
     who, _, method = role.partition(" ")
-    match who, method:
-        case "os.fork", _:
+    match who:
+        case "os.fork":
             return of_fork()
-        case "processkit", _:
+        case "processkit":
             return of_processkit()
-        case "running-process", _:
+        case "running-process":
             return of_running_process()
-        case "our", _:
+        case "our":
             import orphanguard
 
-            return of_popen(orphanguard.Popen, **({"tree": True} if method == "tree" else {}))
-        case "subprocess" | "preexec_fn", _:
+            return of_popen(orphanguard.Popen, tree=method == "tree")
+        case "subprocess" | "preexec_fn":
             import subprocess
 
-            return of_popen(subprocess.Popen, **({"preexec_fn": arm_pdeathsig} if who == "preexec_fn" else {}))
-        case "ours", _:
+            return of_popen(subprocess.Popen, preexec_fn=arm_pdeathsig if who == "preexec_fn" else None)
+        case "ours":
             import orphanguard as module
-        case "billiard", _:
+        case "billiard":
             import billiard as module
         case _:
             import multiprocessing as module
@@ -151,15 +149,12 @@ def until_dead(pid):
     """A fork server's child is nobody's here, hence the pidfd. Nobody reaps it meanwhile."""
     pidfd = os.pidfd_open(pid)
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    poller = select.poll()
-    poller.register(pidfd)
-    poller.poll()
+    until_readable(pidfd)
     os.close(pidfd)
 
 
 def worker(role, gib):
-    ballast = bytearray(gib * GIB)
-    ballast[::4096] = b"x" * len(range(0, len(ballast), 4096))
+    memory = ballast(gib)  # noqa: F841
     stay, join = starters(role)
     wait, handles_of = waiting(role) or (None, None)
     live = []

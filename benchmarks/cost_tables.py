@@ -41,8 +41,8 @@ class Costs:
 
     def __init__(self, directory: Path) -> None:
         path = directory / "costs.json"
-        self._suite = pyperf.BenchmarkSuite.load(str(path)) if path.exists() else None
-        self._names = self._suite.get_benchmark_names() if self._suite else []
+        suite = pyperf.BenchmarkSuite.load(str(path)) if path.exists() else []
+        self._found = {bench.get_name(): bench for bench in suite}
         children = _load(directory / "children.json")
         self.host: dict[str, Any] = children.get("host", {})
         self.children: dict[str, Any] = children.get("roles", {})
@@ -52,29 +52,26 @@ class Costs:
 
     def median(self, role: str, what: str) -> float | None:
         """Seconds."""
-        name = f"{role}, {what}"
-        if not self._suite or name not in self._names:
-            return None
-        return float(self._suite.get_benchmark(name).median())
+        bench = self._found.get(f"{role}, {what}")
+        return float(bench.median()) if bench else None
 
     def cell(self, role: str, what: str) -> str:
         """With the median deviation from it, in percent."""
-        seconds = self.median(role, what)
-        if seconds is None:
+        bench = self._found.get(f"{role}, {what}")
+        if not bench:
             return ""
-        assert self._suite
-        bench = self._suite.get_benchmark(f"{role}, {what}")
-        return f"{in_words(seconds)}" + (f" ±{bench.median_abs_dev() / seconds:.0%}" if bench.get_nvalue() > 1 else "")
+        spread = f" ±{bench.median_abs_dev() / bench.median():.0%}" if bench.get_nvalue() > 1 else ""
+        return in_words(bench.median()) + spread
 
     def rounds(self) -> int:
-        return max((bench.get_nrun() for bench in self._suite), default=0) if self._suite else 0
+        return max((bench.get_nrun() for bench in self._found.values()), default=0)
 
     def counts(self) -> list[int]:
         """Those that anybody has reached."""
-        return [count for count in COUNTS if any(name.endswith(f"start, {count} live") for name in self._names)]
+        return [count for count in COUNTS if any(name.endswith(f"start, {count} live") for name in self._found)]
 
     def sizes(self) -> list[int]:
-        return [gib for gib in SIZES if any(name.endswith(f"start, {gib} GiB") for name in self._names)]
+        return [gib for gib in SIZES if any(name.endswith(f"start, {gib} GiB") for name in self._found)]
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -102,15 +99,18 @@ def _over(costs: Costs, head: str, what: str, heads: dict[str, str]) -> str:
 
 def by_count(costs: Costs) -> str:
     heads = {f"{count:,}": f"{count} live" for count in costs.counts()}
-    tables = {"one start, until so many live": "start", "start and join, so many live": "start and join"}
-    tables["wait for the next of"] = "wait"
-    return "\n".join(_over(costs, head, what, heads) for head, what in tables.items())
+    parts = {
+        "one start, until so many live": "start",
+        "start and join, so many live": "start and join",
+        "wait for the next of": "wait",
+    }
+    return "\n".join(_over(costs, head, what, heads) for head, what in parts.items())
 
 
 def by_size(costs: Costs) -> str:
     heads = {f"{gib} GiB": f"{gib} GiB" for gib in costs.sizes()}
-    tables = {"one start, up to 10 live, parent of": "start", "start and join, parent of": "start and join"}
-    return "\n".join(_over(costs, head, what, heads) for head, what in tables.items())
+    parts = {"one start, up to 10 live, parent of": "start", "start and join, parent of": "start and join"}
+    return "\n".join(_over(costs, head, what, heads) for head, what in parts.items())
 
 
 def each(costs: Costs) -> str:

@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.progress import track
 
 from . import _measure
-from .cost_roles import GIB, OURS, ROLES, installed
+from ._worker import GIB
+from .cost_roles import OURS, ROLES, installed
 from .trial import ROOT, descendants, end_all
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -43,10 +44,9 @@ FLOORS = {"fork": "C: `fork`, `prctl`, `waitpid`", "vfork": "C: `vfork`, `prctl`
 class Times:
     """Seconds by name, several of each, in pyperf's file, written anew with each that comes."""
 
-    def __init__(self, path):
+    def __init__(self, path, host):
         self._path = path
         self._found = {}
-        host = _measure.host()
         names = {"cpu": "cpu_model_name", "cpus": "cpu_count", "load": "load_avg_1min"}  # as pyperf calls them
         self._about = {names.get(key, key): value for key, value in host.items()}
 
@@ -54,7 +54,7 @@ class Times:
         if not values:
             return
         metadata = {**self._about, "name": name, "unit": "second"}
-        run = pyperf.Run([max(value, 1e-9) for value in values], metadata=metadata, collect_metadata=False)
+        run = pyperf.Run(values, metadata=metadata, collect_metadata=False)
         if name in self._found:
             self._found[name].add_run(run)
         else:
@@ -156,11 +156,11 @@ def floor(program, call, counts, sizes, times):
 def measure(roles, directory, *, rounds, idle, most, sizes):
     setrlimit(RLIMIT_NOFILE, (getrlimit(RLIMIT_NOFILE)[1],) * 2)
     counts = [count for count in COUNTS if count <= most]
-    times = Times(directory / "costs.json")
-    children = {"host": _measure.host(), "roles": {}}
+    host = _measure.host()
+    times = Times(directory / "costs.json", host)
+    children = {"host": host, "roles": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        program = Path(scratch, "floor")
-        subprocess.run(["cc", "-O2", "-o", program, Path(__file__).with_name("floor.c")], check=True)
+        program = _measure.compile_floor(scratch)
         work = [
             (number, role)
             for number in range(rounds)

@@ -24,7 +24,6 @@ class Fault:
     act: Callable[[Trial], None]
     options: tuple[str, ...] = ()  #: of the parent
     needs: str = ""  #: what the strategy must have: HELPER or FORK_SERVER
-    holds: bool = False  #: it tells whether the child that it holds was armed
     host: Callable[[], str] = lambda: ""  #: why it can't be done here; empty if it can
 
 
@@ -134,7 +133,7 @@ FAULTS = {
     "oom": Fault(
         "OOM killer", oom_killed, host=lambda: "" if memory_cgroup() else "no memory cgroup that we may write to"
     ),
-    "starting": Fault("SIGKILL, a child not yet armed", while_a_child_starts, holds=True),
+    "starting": Fault("SIGKILL, a child not yet armed", while_a_child_starts),
     "stop-kill": Fault("stopped, then SIGKILL", stopped_then_killed),
     "gib": Fault("SIGKILL, 1 GiB, busy threads", by_signal(signal.SIGKILL), options=("gib",)),
     "forkserver": Fault("fork server, then parent", killed_before(fork_server), needs="FORK_SERVER"),

@@ -27,7 +27,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from . import _measure, strategies
-from .faults import Fault
 from .rows import ROWS, SHORT, Patience, Row, impossible, not_applicable, perform
 from .trial import ROOT, Failed, Refused, adopt_orphans, end_all
 
@@ -109,7 +108,7 @@ def measure(name: str, strategy: ModuleType, row: Row, trials: int, scratch: Pat
         cell["survivors"] += outcome.survivors
         cell["early"] += outcome.early
         cell["waits"] += outcome.waits
-        if isinstance(row.what, Fault) and row.what.holds:
+        if outcome.unarmed is not None:
             cell["unarmed"] = cell.get("unarmed", 0) + outcome.unarmed
         if outcome.late is not None:
             cell["ms"].append(round(outcome.late * 1000, 2))

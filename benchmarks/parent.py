@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 LOOK = 0.02  # seconds
-GIB = 1 << 30
 
 
 def ended(handle: Any) -> bool:
@@ -35,8 +34,9 @@ def ended(handle: Any) -> bool:
 
 def grow_busy() -> bytearray:
     """1 GiB, and threads that want the GIL."""
-    ballast = bytearray(GIB)
-    ballast[::4096] = b"x" * len(range(0, GIB, 4096))
+    from ._worker import ballast
+
+    memory = ballast(1)
 
     def spin() -> None:
         while True:
@@ -44,7 +44,7 @@ def grow_busy() -> bytearray:
 
     for _ in range(2):
         threading.Thread(target=spin, daemon=True).start()
-    return ballast
+    return memory
 
 
 def become_root_of_nothing() -> None:

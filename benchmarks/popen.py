@@ -10,24 +10,21 @@ import subprocess
 import sys
 import tempfile
 import threading
-from pathlib import Path
 from time import perf_counter_ns as now
 
-from ._worker import main, serve
+from ._worker import ballast, main, serve
 
 PROGRAM = ["/bin/true"]
 BATCH = 5
 THREADS = 8
 FDS = 2000
 SIZES = "0", "1", "4"  # GiB
-GIB = 1 << 30
 
 
 def worker(gib):
     import orphanguard.subprocess as guarded
 
-    ballast = bytearray(int(gib) * GIB)
-    ballast[:: os.sysconf("SC_PAGE_SIZE")] = b"x" * len(range(0, len(ballast), os.sysconf("SC_PAGE_SIZE")))
+    memory = ballast(int(gib))  # noqa: F841
 
     def popen(library, **keywords):
         if keywords.pop("hook", False):
@@ -70,8 +67,9 @@ def worker(gib):
 
 
 def build_floor(directory):
-    floor = Path(directory, "floor")
-    subprocess.run(["cc", "-O2", "-o", floor, Path(__file__).with_name("floor.c")], check=True)
+    from . import _measure
+
+    floor = _measure.compile_floor(directory)
     return lambda: list(map(int, subprocess.check_output([floor, PROGRAM[0], str(BATCH)]).split()))
 
 

@@ -18,9 +18,7 @@ COSTS = RESULTS.parent
 GROUPS = {"ends": "fault", "children": "child", "early": "early"}
 
 
-def sections() -> dict[str, str]:
-    found = tables.read(RESULTS)
-    costs = cost_tables.Costs(COSTS)
+def sections(found: list[tables.Strategy], costs: cost_tables.Costs) -> dict[str, str]:
     makers = [cost_tables.about]
     if costs.counts():
         makers += [cost_tables.by_count, cost_tables.by_size, cost_tables.each]
@@ -54,14 +52,14 @@ def fill(text: str, parts: dict[str, str]) -> str:
     return text
 
 
-def outputs() -> dict[str, str]:
+def outputs(found: list[tables.Strategy]) -> dict[str, str]:
     """What each file should be."""
-    parts = sections()
-    found = tables.read(RESULTS)
+    costs = cost_tables.Costs(COSTS)
+    parts = sections(found, costs)
     made = {name: fill((ROOT / name).read_text(), parts) for name in TEXTS}
     for theme, colours in {"light": pictures.LIGHT, "dark": pictures.DARK}.items():
         made[f"docs/matrix-{theme}.svg"] = pictures.matrix(found, colours)
-        if (costs := cost_tables.Costs(COSTS)).counts():
+        if costs.counts():
             made[f"docs/costs-{theme}.svg"] = cost_tables.picture(costs, colours)
     return made
 
@@ -73,7 +71,8 @@ def main() -> int:
     what.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     wrong = []
-    for name, content in outputs().items():
+    found = tables.read(RESULTS)
+    for name, content in outputs(found).items():
         path = ROOT / name
         if path.exists() and path.read_text() == content:
             continue
@@ -84,7 +83,7 @@ def main() -> int:
         for name in wrong:
             print(f"{name} is not what benchmarks/results says: python -m benchmarks.render --write", file=sys.stderr)
         return bool(wrong)
-    for line in tables.unclean(tables.read(RESULTS)):
+    for line in tables.unclean(found):
         print(f"NOT AS PROMISED: {line}")
     print("written:", ", ".join(wrong) or "nothing, all is as it should be")
     return 0

@@ -71,7 +71,7 @@ class Outcome:
     waits: bool = False  #: the parent did not end
     late: float | None = None  #: seconds from the parent's own death to the last child's; None if one survives
     others: float = 0  #: the same of those that did not survive
-    unarmed: bool = False  #: the child that was held as it started was not armed then
+    unarmed: bool | None = None  #: the child that was held as it started was not armed then; None: nobody was held
     strays: list[str] = field(default_factory=list)  #: of the strategy's own: what was alive in the end, besides
 
 

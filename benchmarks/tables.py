@@ -168,7 +168,7 @@ def did(strategy: Strategy) -> str:
         said.append(f"**killed early**: {early}")
     if refused := titles("refused", "fault", "child", "early"):
         said.append(f"refused: {refused}")
-    if strays := {stray for cell in strategy.cells.values() for stray in cell.get("strays", ()) if stray}:
+    if strays := {stray for cell in strategy.cells.values() for stray in cell.get("strays", ())}:
         said.append(f"left processes of its own: {', '.join(sorted({program(stray) for stray in strays}))}")
     clean = sum(mark.kind == "clean" for mark in marks.values())
     said.append(f"clean in {clean} of {sum(mark.kind in ('clean', 'leak', 'early') for mark in marks.values())} rows")

@@ -17,7 +17,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from .children import KINDS, NOBODY, SETUID, SOCKET
@@ -114,6 +114,12 @@ def end_all() -> None:
         time.sleep(0.001)
 
 
+def _commands(known: Container[int] = ()) -> list[str]:
+    """Of those below us that are alive, not known, and no helpers of multiprocessing's that are known to be late."""
+    commands = [command_of(pid) for pid in descendants("self") if pid not in known]
+    return [command for command in commands if command and not any(word in command for word in HELPERS)]
+
+
 class Watched:
     """A process by its identity. A zombie is dead: its pidfd is readable."""
 
@@ -137,7 +143,7 @@ class Trial:
         self.members: list[Watched] = []  #: all that a child is: itself, and what it started
         self.said: list[str] = []
         self.lost = 0  #: members that were dead before they could be looked at
-        self.unarmed = False  #: the one that was held as it started did not die while it was held
+        self.unarmed: bool | None = None  #: the one that was held as it started did not die so; None: nobody was
         self.strays: list[str] = []
         self.helper = ""  #: a word of the command line of what stands between
         self.stranger: Watched | None = None  #: who must never be hit
@@ -173,10 +179,11 @@ class Trial:
 
     def __exit__(self, *_: object) -> None:
         deadline = time.monotonic() + STRAYS
-        while self.parent.died and any(map(self._is_stray, descendants("self"))) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        strays = filter(self._is_stray, list(descendants("self")))
-        self.strays = [command_of(pid)[:80] for pid in strays] if self.parent.died else []
+        if self.parent.died:
+            known = {process.pid for process in self._by_fd.values()}
+            while (strays := _commands(known)) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            self.strays = [command[:80] for command in strays]
         end_all()
         for directory in self.cgroups:
             directory.rmdir()
@@ -190,7 +197,7 @@ class Trial:
         """Those that are alive though the strategy has said that it starts nobody, the parent being gone."""
         self.watch_deaths([self.parent], READY)
         self.pump(STRAYS)
-        return [command_of(pid) for pid in descendants("self") if command_of(pid) and not self._is_helper(pid)]
+        return _commands()
 
     def order(self, what: str) -> None:
         os.write(self._orders, what.encode() + b"\n")
@@ -264,16 +271,6 @@ class Trial:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:200] if lines else "it said nothing"
-
-    def _is_stray(self, pid: int) -> bool:
-        """Alive, nobody's child that was asked for, and no helper that is known to be late."""
-        known = any(pid == process.pid for process in self._by_fd.values())
-        return bool(command_of(pid)) and not known and not self._is_helper(pid)
-
-    @staticmethod
-    def _is_helper(pid: int) -> bool:
-        command = command_of(pid)
-        return any(word in command for word in HELPERS)
 
     def watch(self, process: Watched) -> Watched:
         self._by_fd[process.pidfd] = process

@@ -6,21 +6,14 @@ the one pidfd, in turns with wait, tells how long.
 """
 
 import random
-import select
 import signal
 import sys
 from multiprocessing.connection import wait as standard_wait
 from time import perf_counter_ns as now
 
-from ._worker import main, serve, sleep_for_ever
+from ._worker import main, serve, sleep_for_ever, until_readable
 
 FEW, MANY = 10, 5000
-
-
-def until_readable(pidfd):
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    poller.poll()
 
 
 def worker(role):

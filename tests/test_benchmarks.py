@@ -60,19 +60,8 @@ with Trial("multiprocessing_forkserver", "siblings") as trial:
 
 
 def test_costs(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.costs",
-        "--rounds",
-        "2",
-        "--idle",
-        "0.1",
-        "--most",
-        "10",
-        "--sizes",
-        "0",
-    ]
+    limits = ["--rounds", "2", "--idle", "0.1", "--most", "10", "--sizes", "0"]
+    command = [sys.executable, "-m", "benchmarks.costs", *limits]
     subprocess.run([*command, "--results", str(tmp_path), "--only", "ours", "our Popen"], cwd=ROOT, check=True)
     costs = cost_tables.Costs(tmp_path)
     assert (costs.counts(), costs.sizes(), costs.rounds()) == ([1, 10], [0], 2)

@@ -67,9 +67,8 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
     context = orphanguard.get_context(method)
 
     def run() -> None:
-        first = context.Process(
-            target=nothing, tree=tree
-        )  # the resource tracker and the fork server, before it gets tight
+        # The resource tracker and the fork server, before it gets tight.
+        first = context.Process(target=nothing, tree=tree)
         first.start()
         first.join()
         first.close()

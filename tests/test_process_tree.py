@@ -102,12 +102,11 @@ ALIVE = {
 
 
 @pytest.mark.parametrize(
-    ("method", "what"), [(method, what) for method in METHODS for what in ALIVE if (method, what[0]) != ("fork", "s")]
+    ("method", "what"),
+    [(method, what) for method in METHODS for what in ALIVE if what != "server" or method == "forkserver"],
 )
 def test_the_parent_is_alive(family, method: str, what: str) -> None:
     """Whatever it does to itself, and whatever becomes of its fork server."""
-    if what == "server" and method != "forkserver":
-        pytest.skip("there is no fork server")
     parent, supervisor, worker = family(method)
     helpers = [pid for pid in children_of(parent.pid) if pid != supervisor]
     wait_for(lambda: len(left(family.token, parent.pid, supervisor, worker, *helpers, within=0)) == 3)

@@ -1,9 +1,5 @@
 """orphanguard-run --tree=cgroup."""
 
-import os
-
-from orphanguard._bin import RUN
-
 from . import _ours
 from ._common import programs
 
@@ -15,4 +11,4 @@ NOT_CLAIMED = _ours.SUPERVISOR
 
 
 def start(count, child):
-    return programs(count, [RUN, "--tree=cgroup", f"--parent-pid={os.getpid()}", "--", *child.command])
+    return programs(count, _ours.run("cgroup", child.command))

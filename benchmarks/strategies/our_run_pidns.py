@@ -1,9 +1,6 @@
 """orphanguard-run --tree=pidns."""
 
-import os
-
-from orphanguard._bin import RUN
-
+from . import _ours
 from ._common import programs
 
 TITLE = "`orphanguard-run --parent-pid`, pidns"
@@ -14,4 +11,4 @@ NOT_CLAIMED = {}
 
 
 def start(count, child):
-    return programs(count, [RUN, "--tree=pidns", f"--parent-pid={os.getpid()}", "--", *child.command])
+    return programs(count, _ours.run("pidns", child.command))

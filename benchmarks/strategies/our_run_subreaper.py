@@ -1,9 +1,5 @@
 """orphanguard-run --tree=subreaper."""
 
-import os
-
-from orphanguard._bin import RUN
-
 from . import _ours
 from ._common import programs
 
@@ -15,4 +11,4 @@ NOT_CLAIMED = _ours.SUPERVISOR
 
 
 def start(count, child):
-    return programs(count, [RUN, "--tree=subreaper", f"--parent-pid={os.getpid()}", "--", *child.command])
+    return programs(count, _ours.run("subreaper", child.command))

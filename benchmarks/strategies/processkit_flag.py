@@ -1,16 +1,15 @@
 """processkit-py with its flag for a parent that is killed."""
 
-from processkit import Command, ProcessGroup
+from processkit import Command
+
+from .processkit_default import group, prepare, stop
 
 TITLE = "processkit-py, its death flag"
 CLAIMS = "the direct child dies with a hard-killed parent: PDEATHSIG, “best-effort”"
 NEEDS = ["processkit"]
 PACKAGE = "processkit-py"
-group = ProcessGroup()
 
-
-def prepare():
-    group.__enter__()
+__all__ = ["prepare", "start", "stop"]
 
 
 def start(count, child):
@@ -18,7 +17,3 @@ def start(count, child):
     for _ in range(count):
         group.start(Command(program, arguments).kill_on_parent_death())
     return []
-
-
-def stop():
-    group.__exit__(None, None, None)
