@@ -68,7 +68,7 @@ def test_a_lifeline_of_somebody_elses() -> None:
         _native.lifeline_close(fd)
 
 
-def above(child) -> int:
+def above(child, *options: str) -> int:
     """Forks a process that forks ``child`` and becomes its supervisor; its pid."""
     pid = os.fork()
     if pid:
@@ -77,7 +77,7 @@ def above(child) -> int:
         worker = os.fork()
         if worker == 0:
             child()
-        os.execv(RUN, [RUN, f"--child-pid={worker}"])
+        os.execv(RUN, [RUN, *options, f"--child-pid={worker}"])
     finally:
         os._exit(99)
 
@@ -85,6 +85,9 @@ def above(child) -> int:
 @pytest.mark.parametrize("end", [5, -9])
 def test_above_a_child_that_runs_already(end: int) -> None:
     read, write = os.pipe()
+    status, status_w = os.pipe()
+    go, go_w = os.pipe()
+    os.set_inheritable(status_w, True)
 
     def child() -> None:
         grandchild = os.fork()
@@ -92,20 +95,21 @@ def test_above_a_child_that_runs_already(end: int) -> None:
             os.setsid()
             time.sleep(1000)
         os.write(write, grandchild.to_bytes(4, "little"))
-        # The subreaper of what it leaves is its parent, once that is the supervisor.
-        with open(f"/proc/{os.getppid()}/comm") as comm:
-            wait_for(lambda: comm.seek(0) or comm.read() == "orphanguard-run\n")
+        os.read(go, 1)
         if end < 0:
             os.kill(os.getpid(), -end)
         os._exit(end)
 
-    pid = above(child)
+    pid = above(child, f"--status-fd={status_w}")
     watched = Watched([int.from_bytes(os.read(read, 4), "little")])
+    # It is executed before it is a subreaper: what a child leaves that ends in between is not below it.
+    assert b"started" in os.read(status, 4096)
+    os.write(go_w, b"g")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == end
     assert watched.alive(within=DEATH) == []
     watched.close(kill=False)
-    os.close(read)
-    os.close(write)
+    for fd in (read, write, status, status_w, go, go_w):
+        os.close(fd)
 
 
 def test_a_child_that_runs_already_dies_with_its_supervisor() -> None:
