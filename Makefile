@@ -54,7 +54,7 @@ dist: $(VENV)/.ready
 	@ls dist
 
 EFFORT ?= 1
-ROUNDS ?= 3
+ROUNDS ?= 2
 
 # Below orphanguard-run: whatever becomes of the runner, nothing that it started is left.
 MATRIX := $(VENV)/bin/orphanguard-run $(RUN) -m benchmarks.matrix

@@ -19,6 +19,7 @@ WIDTH = 430
 BAR = 168
 LABEL = 206
 LINE = 20
+FAR = 10  # times as long as the next: such a bar is broken
 PANELS = {  # of the picture
     "One more start, {before} to {most} live": (
         "start, {most} live",
@@ -63,8 +64,13 @@ class Costs:
         spread = f" ±{bench.median_abs_dev() / bench.median():.0%}" if bench.get_nvalue() > 1 else ""
         return in_words(bench.median()) + spread
 
-    def rounds(self) -> int:
-        return max((bench.get_nrun() for bench in self._found.values()), default=0)
+    def rounds(self) -> dict[str, int]:
+        """Of each role, whole."""
+        runs: dict[str, int] = {}
+        for name, bench in self._found.items():
+            title = NAMES[name.partition(", ")[0]]
+            runs[title] = min(bench.get_nrun(), runs.get(title, bench.get_nrun()))
+        return runs
 
     def counts(self) -> list[int]:
         """Those that anybody has reached."""
@@ -147,7 +153,9 @@ def about(costs: Costs) -> str:
     if not costs.host:
         return "Nothing has been measured.\n"
     rounds = costs.rounds()
-    return f"{f'{rounds} rounds' if rounds > 1 else 'One round'}; {_host(costs.host)}\n"
+    most = max(rounds.values(), default=0)
+    fewer = "".join(f", {count} of {name}" for name, count in rounds.items() if count < most)
+    return f"{most} round{'s' * (most != 1)}{fewer}; {_host(costs.host)}\n"
 
 
 def _host(host: dict[str, Any]) -> str:
@@ -168,29 +176,43 @@ def picture(costs: Costs, colours: dict[str, str]) -> str:
     """Bars, each with its number; orphanguard's have a mark besides their colour."""
     counts = costs.counts() or [0]
     words = {"before": f"{counts[-2] if len(counts) > 1 else 0:,}", "size": f"{(costs.sizes() or [0])[-1]}"}
-    parts = [text(6, 18, "What a child costs", colours["ink"], 15, more='font-weight="600"')]
-    y = 30.0
+    parts = [
+        text(6, 18, "What a child costs", colours["ink"], 15, more='font-weight="600"'),
+        text(6, 35, "Medians, one host: shorter is better. ▸ is orphanguard.", colours["dim"], 10.5),
+    ]
+    y = 44.0
     for title, (what, roles) in PANELS.items():
         bars = {role: costs.median(role, what.format(most=counts[-1], **words)) for role in roles}
-        bars = {role: seconds for role, seconds in bars.items() if seconds is not None}
-        if not bars:
+        times = sorted(filter(None, bars.values()))
+        if not times:
             continue
         y += 16
         parts.append(
             text(6, y, title.format(most=f"{counts[-1]:,}", **words), colours["dim"], 11, more='font-weight="600"')
         )
         y += 6
-        longest = max(filter(None, bars.values()))
+        broken = len(times) > 3 and times[-1] > FAR * times[-2]  # or the others could not be told apart
+        whole = 1.5 * times[-2] if broken else times[-1]
         for role, seconds in bars.items():
-            assert seconds is not None
-            ours = role in OURS
-            label = NAMES[role].replace("`", "").replace("orphanguard.", "orphanguard " if ours else "")
-            parts.append(text(6, y + 14, ("▸ " if ours else "") + label, colours["ink"], 10.5))
-            length = max(1.5, BAR * seconds / longest)
-            colour = colours["ours"] if ours else colours["bar"]
-            parts.append(
-                f'<rect x="{LABEL}" y="{y + 4:.1f}" width="{length:.1f}" height="{LINE - 7}" rx="2" fill="{colour}"/>'
-            )
-            parts.append(text(LABEL + length + 4, y + 14, in_words(seconds), colours["ink"], 10.5))
+            why = "not enough memory for so many" if role in costs.children else "not installed"
+            parts += _bar(role, seconds or why, whole, y, colours)
             y += LINE
     return svg(WIDTH, y + 8, parts, colours, "What starting and waiting cost")
+
+
+def _bar(role: str, seconds: float | str, whole: float, y: float, colours: dict[str, str]) -> list[str]:
+    """``seconds``: or why there are none. ``whole``: those of the longest that is shown at its length."""
+    ours = role in OURS
+    label = NAMES[role].replace("`", "").replace("orphanguard.", "orphanguard " if ours else "")
+    parts = [text(6, y + 14, ("▸ " if ours else "") + label, colours["ink"], 10.5)]
+    if isinstance(seconds, str):
+        return [*parts, text(LABEL, y + 14, seconds, colours["dim"], 10.5)]
+    length = max(1.5, BAR * min(1, seconds / whole))
+    colour = colours["ours"] if ours else colours["bar"]
+    size = f'width="{length:.1f}" height="{LINE - 7}" rx="2"'
+    parts.append(f'<rect x="{LABEL}" y="{y + 4:.1f}" {size} fill="{colour}"/>')
+    if seconds > whole:
+        for x in (LABEL + length - 30, LABEL + length - 23):
+            gap = f'stroke="{colours["paper"]}" stroke-width="2.5"'
+            parts.append(f'<path d="M{x:.1f} {y + LINE:.1f}l8 -{LINE}" {gap}/>')
+    return [*parts, text(LABEL + length + 4, y + 14, in_words(seconds), colours["ink"], 10.5)]

@@ -110,7 +110,8 @@ def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
         text(6, 18, "The parent dies: who is left?", colours["ink"], 15, more='font-weight="600"'),
         text(6, 35, "Real parents, really killed; each cell is at least 20 of them.", colours["dim"], 10.5),
     ]
-    seen = {(mark.kind, mark.promised) for strategy in shown for mark in map(strategy.mark, HEADLINE)}
+    marks = [strategy.mark(key) for strategy in shown for key in HEADLINE]
+    seen = {(mark.kind, mark.promised or mark.kind != "leak") for mark in marks}
     legend = [(mark, words) for mark, words in LEGEND if (mark.kind, mark.promised) in seen]
     y = 44.0
     for number, (mark, words) in enumerate(legend):
@@ -133,7 +134,7 @@ def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
             parts.append(text(6, y + 12, group, colour, 11, more='font-weight="600"'))
             parts.append(f'<path d="M6 {y + 16.5:.1f}H{WIDTH - MARGIN}" stroke="{colours["rule"]}" fill="none"/>')
             y += LINE
-        name = strategy.title.replace("`", "").replace("orphanguard.", "")
+        name = strategy.title.replace("`", "").replace("orphanguard.", "").replace(" --parent-pid", "")
         parts.append(text(12, y + 13, name, colours["ink"]))
         for number, key in enumerate(HEADLINE):
             parts.append(_cell(strategy.mark(key), NAME + CELL * number, y, colours))

@@ -1,19 +1,23 @@
 """``orphanguard.wait`` for the next of 5,000 live children, to the next of 10.
 
-Two cases: the child has finished when wait is called; and it is sent SIGKILL just before, so that the time
-contains its death. As 5,000 children inherit each other's fds, that alone takes longer than with 10: a poll of
-the one pidfd, in turns with wait, tells how long.
+The child has finished when wait is called, just now or a while ago; or it is sent SIGKILL just before, so that the
+time contains its death. As 5,000 children inherit each other's fds, that alone takes longer than with 10: a poll of
+the one pidfd, in turns with wait, tells how long. It also leaves nothing of the parent in the processor's caches, where
+with 10 all is still there from the start of the last child. After a while asleep, both have that to load.
 """
 
 import random
 import signal
 import sys
+import time
 from multiprocessing.connection import wait as standard_wait
 from time import perf_counter_ns as now
 
 from ._worker import main, serve, sleep_for_ever, until_readable
 
 FEW, MANY = 10, 5000
+ASLEEP = 0.02  # seconds
+CASES = {"has finished": "set list", "finished 20 ms ago": "set", "is killed just before": "set list"}
 
 
 def worker(role):
@@ -27,18 +31,17 @@ def worker(role):
             live.append(context.Process(target=sleep_for_ever))
             live[-1].start()
 
-    def next_one(collection, finished):
+    def next_one(case, collection):
         """One child is killed; the time of the wait that returns it, over a new one of its kind."""
         victim = random.choice(live)
         handles = {"set": set, "list": list}[collection](live)
         pidfd = victim.sentinel
-        if finished:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        before = now()
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        if case != "is killed just before":
             until_readable(pidfd)
+            time.sleep(0 if case == "has finished" else ASLEEP)
             before = now()
-        else:
-            before = now()
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         done = orphanguard.wait(handles)
         took = now() - before
         assert done == [victim], done
@@ -84,48 +87,39 @@ def measure(rounds):
     with _measure.workers("waiting", "few", "many") as (few, many):
         few.ask("grow", FEW)
         many.ask("grow", MANY)
+        subjects = {f"{case} {kind}": (case, kind) for case, kinds in CASES.items() for kind in kinds.split()}
         sides = {}
         for name, worker in ("few", few), ("many", many):
-            for collection in "set", "list":
-                for finished in True, False:
-                    sides[f"{name} {collection} {finished}"] = lambda w=worker, c=collection, f=finished: w.ask(
-                        "next_one", c, f
-                    )
+            for subject, what in subjects.items():
+                sides[f"{name} {subject}"] = lambda w=worker, what=what: w.ask("next_one", *what)
             sides[f"{name} poll"] = lambda w=worker: w.ask("poll_one")
             sides[f"{name} standard"] = lambda w=worker: w.ask("standard")
         took = _measure.interleaved(rounds(100), **sides)
-    of = f"of {MANY:,} children, to {FEW}"
+    of, ten = f"of {MANY:,} children, to {FEW}", f"with {FEW}"
     rows = [
-        _measure.compare(
-            f"wait({collection}) {of}: {'one has finished' if finished else 'one is killed just before'}",
-            took[f"many {collection} {finished}"],
-            took[f"few {collection} {finished}"],
-            2,
-            name=f"with {FEW}",
-        )
-        for finished in (True, False)
-        for collection in ("set", "list")
+        _measure.compare(f"wait({kind}) {of}: one {case}", took[f"many {subject}"], took[f"few {subject}"], 2, name=ten)
+        for subject, (case, kind) in subjects.items()
     ]
     return [
         *rows,
         _measure.compare(
             f"wait(set) of {MANY:,}, to a poll of that child's pidfd alone: one is killed just before",
-            took["many set False"],
+            took["many is killed just before set"],
             took["many poll"],
             name="poll",
         ),
         _measure.compare(
             f"wait(set) of {FEW}, to a poll of that child's pidfd alone: one is killed just before",
-            took["few set False"],
+            took["few is killed just before set"],
             took["few poll"],
             name="poll",
         ),
         _measure.compare(
-            f"poll of the killed child's pidfd alone, {of}", took["many poll"], took["few poll"], name=f"with {FEW}"
+            f"poll of the killed child's pidfd alone, {of}", took["many poll"], took["few poll"], name=ten
         ),
         _measure.compare(
             f"wait(set) of {MANY:,}, to multiprocessing.connection.wait: one has finished",
-            took["many set True"],
+            took["many has finished set"],
             took["many standard"],
             name="connection.wait",
         ),

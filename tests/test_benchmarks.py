@@ -64,7 +64,7 @@ def test_costs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.costs", *limits]
     subprocess.run([*command, "--results", str(tmp_path), "--only", "ours", "our Popen"], cwd=ROOT, check=True)
     costs = cost_tables.Costs(tmp_path)
-    assert (costs.counts(), costs.sizes(), costs.rounds()) == ([1, 10], [0], 2)
+    assert (costs.counts(), costs.sizes(), set(costs.rounds().values())) == ([1, 10], [0], {2})
     for what in ("start, 10 live", "start and join, 1 live", "start, 0 GiB"):
         for role in ("ours", "our Popen", "fork", "vfork"):
             assert 0 < (costs.median(role, what) or 0) < 1, (role, what)
