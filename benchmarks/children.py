@@ -54,6 +54,15 @@ def busy() -> None:
     collections.deque(itertools.repeat(None), maxlen=0)
 
 
+def nogil() -> None:
+    """In C, without the GIL: other threads of this process run, a handler does not."""
+    import hashlib
+
+    resource.setrlimit(resource.RLIMIT_CPU, (LIFETIME, LIFETIME))
+    report("child")
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+
+
 def deaf() -> None:
     """Ignores what can be ignored, and blocks the rest."""
     for signum in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
@@ -130,6 +139,7 @@ class Kind:
 KINDS = {
     "idle": Kind("idle", idle),
     "busy": Kind("busy in C, holds the GIL", busy),
+    "nogil": Kind("busy in C, without the GIL", nogil),
     "deaf": Kind("blocks and ignores signals", deaf),
     "stopped": Kind("is stopped", stopped),
     "uid": Kind("has changed its uid", uid, parent="root"),

@@ -36,7 +36,7 @@ ROLES = {
     "subprocess": Role("`subprocess.Popen`"),
     "preexec_fn": Role("`subprocess.Popen`, `preexec_fn`"),
     "processkit": Role("processkit-py, its death flag", "processkit"),
-    "running-process": Role("running-process, contained", "running_process"),
+    "running-process": Role("running-process, contained", "running_process", most=1000),  # 0.2 s a start at 5,000
 }
 OURS = tuple(name for name in ROLES if name.startswith("our"))
 
@@ -59,6 +59,7 @@ def of_fork():
     def join():
         pid = os.fork()
         if pid == 0:
+            arm_pdeathsig()
             os._exit(0)
         os.waitpid(pid, 0)
 
@@ -139,8 +140,10 @@ def waiting(role):
 
         return wait, set
     if role.startswith(("standard", "billiard")):
-        from multiprocessing.connection import wait
-
+        if role == "billiard":
+            from billiard.connection import wait
+        else:
+            from multiprocessing.connection import wait
         return wait, lambda live: [process.sentinel for process in live]
     return None
 
@@ -160,12 +163,12 @@ def worker(role, gib):
     live = []
 
     def grow(count):
-        """Seconds that a start takes in the mean."""
-        more = count - len(live)
-        before = now()
+        times = []
         while len(live) < count:
+            before = now()
             live.append(stay())
-        return (now() - before) / more
+            times.append(now() - before)
+        return times
 
     def joins(count):
         times = []

@@ -21,13 +21,17 @@ LABEL = 206
 LINE = 20
 FAR = 10  # times as long as the next: such a bar is broken
 PANELS = {  # of the picture
+    "Start and join, one other child": (
+        "start and join, 1 live",
+        ("fork", "ours", "standard", "billiard", "os.fork"),
+    ),
     "One more start, {before} to {most} live": (
         "start, {most} live",
         ("fork", "ours", "standard", "billiard", "os.fork"),
     ),
-    "A program's start, {before} to {most} live": (
-        "start, {most} live",
-        ("vfork", "our Popen", "subprocess", "preexec_fn", "processkit", "running-process"),
+    "A program's start, 100 to 1,000 live": (
+        "start, 1000 live",
+        ("vfork", "our Popen", "our tree", "subprocess", "preexec_fn", "processkit", "running-process"),
     ),
     "A program's start in a parent of {size} GiB": (
         "start, {size} GiB",
@@ -64,6 +68,12 @@ class Costs:
         spread = f" ±{bench.median_abs_dev() / bench.median():.0%}" if bench.get_nvalue() > 1 else ""
         return in_words(bench.median()) + spread
 
+    def why_not(self, role: str, count: int) -> str:
+        """Where there is no time for so many."""
+        if role in ROLES and count > ROLES[role].most:
+            return "not tried"
+        return "would take half of the memory" if role in self.children else "not installed"
+
     def rounds(self) -> dict[str, int]:
         """Of each role, whole."""
         runs: dict[str, int] = {}
@@ -99,8 +109,13 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
 
 def _over(costs: Costs, head: str, what: str, heads: dict[str, str]) -> str:
     """``heads``: what a column is called, and how its measurement's name ends."""
-    lines = [[NAMES[role], *(costs.cell(role, f"{what}, {end}") for end in heads.values())] for role in NAMES]
-    return _table([head, *heads], [line for line in lines if any(line[1:])])
+    lines = []
+    for role in NAMES:
+        cells = {end: costs.cell(role, f"{what}, {end}") for end in heads.values()}
+        if any(cells.values()):
+            whys = (cell or costs.why_not(role, int(end.split()[0])) for end, cell in cells.items())
+            lines.append([NAMES[role], *whys])
+    return _table([head, *heads], lines)
 
 
 def by_count(costs: Costs) -> str:
@@ -194,8 +209,7 @@ def picture(costs: Costs, colours: dict[str, str]) -> str:
         broken = len(times) > 3 and times[-1] > FAR * times[-2]  # or the others could not be told apart
         whole = 1.5 * times[-2] if broken else times[-1]
         for role, seconds in bars.items():
-            why = "not enough memory for so many" if role in costs.children else "not installed"
-            parts += _bar(role, seconds or why, whole, y, colours)
+            parts += _bar(role, seconds or costs.why_not(role, counts[-1]), whole, y, colours)
             y += LINE
     return svg(WIDTH, y + 8, parts, colours, "What starting and waiting cost")
 

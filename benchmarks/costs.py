@@ -37,6 +37,7 @@ WAITS = 5
 ROUNDS = 2
 IDLE_AT = 1000  # children
 IDLE = 60.0  # seconds, for orphanguard; others get a sixth
+KEPT = 50  # times of a run at most: of thousands of starts, evenly
 SAMPLE = 20  # children whose memory is looked at
 FLOORS = {"fork": "C: `fork`, `prctl`, `waitpid`", "vfork": "C: `vfork`, `prctl`, `execve`, `waitpid`"}
 
@@ -54,7 +55,7 @@ class Times:
         if not values:
             return
         metadata = {**self._about, "name": name, "unit": "second"}
-        run = pyperf.Run(values, metadata=metadata, collect_metadata=False)
+        run = pyperf.Run(values[:: -(-len(values) // KEPT)], metadata=metadata, collect_metadata=False)
         if name in self._found:
             self._found[name].add_run(run)
         else:
@@ -112,7 +113,7 @@ def by_count(role, idle, counts, times):
             if not room_for(count - live, child_kib):
                 print(f"{role}: no room for {count} children", file=sys.stderr)
                 break
-            times.add(f"{role}, start, {count} live", [parent.ask("grow", count)])
+            times.add(f"{role}, start, {count} live", parent.ask("grow", count))
             time.sleep(0.2)  # the last ones have come up
             some = random.sample(parent.ask("pids"), min(SAMPLE, count))
             child_kib = sum(map(memory, [each for pid in some for each in (pid, *descendants(pid))])) / len(some)
@@ -136,7 +137,7 @@ def by_count(role, idle, counts, times):
 def by_size(role, gib, times):
     with worker_of(role, gib) as parent:
         parent.ask("joins", 1)
-        times.add(f"{role}, start, {gib} GiB", [parent.ask("grow", FEW)])
+        times.add(f"{role}, start, {gib} GiB", parent.ask("grow", FEW))
         times.add(f"{role}, start and join, {gib} GiB", parent.ask("joins", JOINS))
 
 
@@ -144,13 +145,16 @@ def floor(program, call, counts, sizes, times):
     def lines(gib, *counts):
         command = [program, f"--{call}", str(gib), *map(str, counts)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        return [[int(word) for word in line.split()] for line in done.stdout.decode().splitlines()]
+        return [[int(word) / 1e9 for word in line.split()] for line in done.stdout.decode().splitlines()]
 
-    found = [(f"{count} live", start, join) for count, start, join in lines(0, *counts)]
-    found += [(f"{gib} GiB", start, join) for gib in sizes for _, start, join in lines(gib, FEW)]
-    for what, start, join in found:
-        times.add(f"{call}, start, {what}", [start / 1e9])
-        times.add(f"{call}, start and join, {what}", [join / 1e9])
+    def add(found, ends):
+        for starts, joins, end in zip(found[::2], found[1::2], ends, strict=True):
+            times.add(f"{call}, start, {end}", starts)
+            times.add(f"{call}, start and join, {end}", joins)
+
+    add(lines(0, *counts), [f"{count} live" for count in counts])
+    for gib in sizes:
+        add(lines(gib, FEW), [f"{gib} GiB"])
 
 
 def measure(roles, directory, *, rounds, idle, most, sizes):

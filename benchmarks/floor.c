@@ -2,8 +2,8 @@
  *
  *   floor PROGRAM COUNT      posix_spawn() and waitpid() of PROGRAM, COUNT times; prints nanoseconds, one a line
  *   floor --fork GIB N...    fork() of a child that sets PDEATHSIG and pauses, in a process of GIB, until each N of them live;
- *                            one line for each N: the mean of the starts since the last, and of ten forks of a
- *                            child that only sets PDEATHSIG, with their waitpid()
+ *                            two lines for each N: nanoseconds of each start since the last, and of ten forks of
+ *                            a child that only sets PDEATHSIG, each with its waitpid()
  *   floor --vfork GIB N...   the same with vfork(), where who stays executes sleep, and who does not, true
  */
 #include <errno.h>
@@ -73,21 +73,29 @@ static int forks(char **args, pid_t (*start)(int stays))
     if (!ballast)
         return 1;
     memset(ballast, 'x', size + 1);
+    for (int left = 2; left > 0; left--)
+        reap(checked(start(0))); /* what is made, and linked, once */
     int live = 0;
     pid_t *pids = NULL;
     for (args++; *args; args++) {
-        int many = atoi(*args), more = many - live;
+        int many = atoi(*args);
         pids = realloc(pids, (size_t)many * sizeof *pids);
         if (!pids)
             return 1;
-        long long before = now();
-        while (live < many)
-            pids[live++] = checked(start(1));
-        long long starts = more ? (now() - before) / more : 0;
-        before = now();
-        for (int left = 10; left > 0; left--)
+        for (; live < many; live++) {
+            long long before = now();
+            pids[live] = checked(start(1));
+            printf("%lld ", now() - before);
+        }
+        usleep(200 * 1000); /* the last ones have come up */
+        printf("\n");
+        for (int left = 10; left > 0; left--) {
+            long long before = now();
             reap(checked(start(0)));
-        printf("%d %lld %lld\n", many, starts, (now() - before) / 10);
+            printf("%lld ", now() - before);
+        }
+        printf("\n");
+        fflush(stdout); /* or each child would have it to write */
     }
     /* By hand: one that has not run yet is not armed, and would outlive us. */
     while (live > 0) {
@@ -108,7 +116,7 @@ int main(int argc, char **argv)
         return 2;
     }
     char *args[] = {argv[1], NULL};
-    for (int left = atoi(argv[2]); left > 0; left--) {
+    for (int left = atoi(argv[2]) + 2; left > 0; left--) {
         pid_t pid;
         long long before = now();
         int code = posix_spawn(&pid, argv[1], NULL, NULL, args, environ);
@@ -117,7 +125,8 @@ int main(int argc, char **argv)
             return 1;
         }
         reap(pid);
-        printf("%lld\n", now() - before);
+        if (left <= atoi(argv[2])) /* the first two were for what is linked, and mapped, once */
+            printf("%lld\n", now() - before);
     }
     return 0;
 }

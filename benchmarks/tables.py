@@ -198,7 +198,9 @@ def times(found: list[Strategy]) -> str:
         cells = [_time(strategy.cells.get(key)) for key in TIMED]
         if any(cells):
             held = strategy.cells.get("starting", {})
-            cells.append(f"{held['unarmed']} of {held['trials']}" if "unarmed" in held else "")
+            # Who is held is stopped: whether it was armed, only a death that reaches the stopped can tell.
+            tells = "unarmed" in held and strategy.mark("stopped").kind == "clean"
+            cells.append(f"{held['unarmed']} of {held['trials']}" if tells else "")
             lines.append(f"| {strategy.title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
