@@ -169,8 +169,8 @@ def about(costs: Costs) -> str:
         return "Nothing has been measured.\n"
     rounds = costs.rounds()
     most = max(rounds.values(), default=0)
-    fewer = "".join(f", {count} of {name}" for name, count in rounds.items() if count < most)
-    return f"{most} round{'s' * (most != 1)}{fewer}; {_host(costs.host)}\n"
+    fewer = ", ".join(name for name, count in rounds.items() if count < most)
+    return f"{most} round{'s' * (most != 1)}{fewer and f' (fewer: {fewer})'}; {_host(costs.host)}\n"
 
 
 def _host(host: dict[str, Any]) -> str:
