@@ -47,10 +47,14 @@ def idle() -> None:
     up()
 
 
-def busy() -> None:
-    """In C, never letting go of the GIL: no other thread of this process runs Python, and no handler."""
+def up_and_busy() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (LIFETIME, LIFETIME))
     report("child")
+
+
+def busy() -> None:
+    """In C, never letting go of the GIL: no other thread of this process runs Python, and no handler."""
+    up_and_busy()
     collections.deque(itertools.repeat(None), maxlen=0)
 
 
@@ -58,8 +62,7 @@ def nogil() -> None:
     """In C, without the GIL: other threads of this process run, a handler does not."""
     import hashlib
 
-    resource.setrlimit(resource.RLIMIT_CPU, (LIFETIME, LIFETIME))
-    report("child")
+    up_and_busy()
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 

@@ -12,7 +12,7 @@ from . import tables
 from ._measure import Row, table
 from .cost_roles import OURS, ROLES
 from .costs import COUNTS, FLOORS, IDLE_AT, SIZES
-from .pictures import svg, text
+from .pictures import heading, svg, text
 
 NAMES = FLOORS | {name: role.title for name, role in ROLES.items()}
 WIDTH = 430
@@ -191,10 +191,7 @@ def picture(costs: Costs, colours: dict[str, str]) -> str:
     """Bars, each with its number; orphanguard's have a mark besides their colour."""
     counts = costs.counts() or [0]
     words = {"before": f"{counts[-2] if len(counts) > 1 else 0:,}", "size": f"{(costs.sizes() or [0])[-1]}"}
-    parts = [
-        text(6, 18, "What a child costs", colours["ink"], 15, more='font-weight="600"'),
-        text(6, 35, "Medians, one host: shorter is better. ▸ is orphanguard.", colours["dim"], 10.5),
-    ]
+    parts = heading("What a child costs", "Medians, one host: shorter is better. ▸ is orphanguard.", colours)
     y = 44.0
     for title, (what, roles) in PANELS.items():
         bars = {role: costs.median(role, what.format(most=counts[-1], **words)) for role in roles}

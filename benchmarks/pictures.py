@@ -102,14 +102,20 @@ def text(x: float, y: float, text: str, colour: str, size: float = 11, *, more: 
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" {more}>{escape(text)}</text>'
 
 
+def heading(title: str, about: str, colours: dict[str, str]) -> list[str]:
+    """What is below begins at 44."""
+    return [
+        text(6, 18, title, colours["ink"], 15, more='font-weight="600"'),
+        text(6, 35, about, colours["dim"], 10.5),
+    ]
+
+
 def matrix(found: list[Strategy], colours: dict[str, str]) -> str:
     shown = sorted(
         (strategy for strategy in found if strategy.name in PICTURED), key=lambda strategy: not strategy.ours
     )
-    parts = [
-        text(6, 18, "The parent dies: who is left?", colours["ink"], 15, more='font-weight="600"'),
-        text(6, 35, "Real parents, really killed; each cell is at least 20 of them.", colours["dim"], 10.5),
-    ]
+    about = "Real parents, really killed; each cell is at least 20 of them."
+    parts = heading("The parent dies: who is left?", about, colours)
     marks = [strategy.mark(key) for strategy in shown for key in HEADLINE]
     seen = {(mark.kind, mark.promised or mark.kind != "leak") for mark in marks}
     legend = [(mark, words) for mark, words in LEGEND if (mark.kind, mark.promised) in seen]
