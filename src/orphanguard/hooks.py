@@ -183,9 +183,14 @@ def _arm(sig: int, parent_pid: int | None) -> None:
         if _alive(expected):
             raise GuardUnavailable(errno.EINVAL, _not_the_parent(expected, now, expected == client))
         _end_by(sig)
+    pdeathsig = sig == _signal.SIGKILL and bool(origin.by_main_thread) and _native.is_main_thread()
     if origin.lifeline >= 0:
-        _native.arm_inherited(sig)
-        if sig == _signal.SIGKILL and origin.by_main_thread and _native.is_main_thread():
+        try:
+            _native.arm_inherited(sig)
+        except OSError:  # it can't be opened anew: no /proc, or made under another uid
+            if not pdeathsig:
+                raise
+        if pdeathsig:
             _native.arm_pdeathsig(sig, origin.parent)
     elif not _native.is_main_thread():
         raise GuardUnavailable(
