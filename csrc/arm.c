@@ -33,6 +33,8 @@ static int forks;
 static struct og_origin next_origin;
 static struct og_origin origin = {.lifeline = -1, .armed = -1};
 static struct pipe_end inherited = {.fd = -1};
+static uid_t armed_as[2]; /* real and effective, recorded by the kernel with the owner */
+static bool has_pdeathsig; /* armed beside the lifeline */
 
 int og_is_main_thread(void)
 {
@@ -42,13 +44,13 @@ int og_is_main_thread(void)
 /* seccomp filters are inherited, so what this thread may do its child may do:
  * setting the value that is there already tells, before anything is forked,
  * whether the child will be allowed to set it. */
-int og_rehearse_pdeathsig(struct og_error *err)
+int og_rehearse_pdeathsig(void)
 {
     int now = 0;
     if (prctl(PR_GET_PDEATHSIG, &now, 0, 0, 0) < 0)
-        return og_fail(err, errno, "prctl(PR_GET_PDEATHSIG)");
+        return og_report(&(struct og_error){errno, "prctl(PR_GET_PDEATHSIG)"});
     if (prctl(PR_SET_PDEATHSIG, now, 0, 0, 0) < 0)
-        return og_fail(err, errno, "prctl(PR_SET_PDEATHSIG)");
+        return og_report(&(struct og_error){errno, "prctl(PR_SET_PDEATHSIG)"});
     return 0;
 }
 
@@ -101,6 +103,8 @@ static void armed_on(int fd, int sig, int held_by_parent)
     origin.armed = fd;
     origin.armed_signal = sig;
     origin.held_by_parent = held_by_parent;
+    armed_as[0] = getuid();
+    armed_as[1] = geteuid();
 }
 
 /* Arms the calling process on a description that its parent opened for it. */
@@ -110,6 +114,7 @@ static int arm(int fd, int pdeathsig, struct og_error *err)
     if (sig < 0 || (pdeathsig && og_set_pdeathsig(sig, err) < 0) || og_die_if_hung_up(fd, sig, err) < 0)
         return -1;
     armed_on(fd, sig, 1);
+    has_pdeathsig = pdeathsig;
     return 0;
 }
 
@@ -179,6 +184,24 @@ int og_pdeathsig(void)
 int og_armed(void)
 {
     return origin.armed;
+}
+
+/* Whether what this process is armed on still reaches it: not after some changes of its uids. */
+int og_armed_still(void)
+{
+    return origin.armed >= 0 && og_reaches_us(armed_as[0], armed_as[1]);
+}
+
+/* After a change of uids, which may have undone both layers. */
+int og_arm_again(void)
+{
+    struct og_error err;
+    int sig = og_make_mine(origin.armed, &err);
+    if (sig < 0 || (has_pdeathsig && og_is_main_thread() && og_set_pdeathsig(sig, &err) < 0) ||
+        og_die_if_hung_up(origin.armed, sig, &err) < 0)
+        return og_report(&err);
+    armed_on(origin.armed, sig, origin.held_by_parent);
+    return 0;
 }
 
 /* 1 for the one caller that gets there first, over all processes that share

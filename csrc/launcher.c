@@ -5,16 +5,21 @@
  * and a fork() of a parent with gigabytes takes hundreds of milliseconds.
  *
  * It is armed already: the lifeline is the parent's to hold. A change of ids
- * clears PDEATHSIG (prctl(2)), so that is set again after it. Its own
+ * clears PDEATHSIG (prctl(2)), so that is set again after it. And the kernel
+ * sends a lifeline's signal with the credentials of whoever set its owner
+ * (sigio_perm() of fs/fcntl.c). Those of global root reach everybody; any other
+ * parent has us set the owner once more, after the change. Its own
  * environment is empty, and the program's comes as arguments: with the ids of
  * the parent still on, nothing in it may have a say, LD_PRELOAD for one.
  *
  * Arguments: a header of numbers, then as many paths, arguments and variables as
  * it says. */
 
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -71,6 +76,17 @@ static void set_groups(char **header, long long count)
         fail(LAUNCH_SETGROUPS);
 }
 
+static void own_lifeline(int fd)
+{
+    struct pollfd parent = {.fd = fd};
+    int sig = fcntl(fd, F_GETSIG);
+    if (sig <= 0 || fcntl(fd, F_SETOWN, getpid()) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        fail(LAUNCH_SETOWN);
+    /* A signal that came between the change and this did not get through. */
+    if (poll(&parent, 1, 0) == 1 && parent.revents & POLLHUP)
+        kill(getpid(), sig);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -78,6 +94,7 @@ int main(int argc, char **argv)
     char *header = argv[1], **rest = argv + 2;
     report_fd = (int)number(&header);
     fcntl(report_fd, F_SETFD, FD_CLOEXEC);
+    int lifeline = (int)number(&header); /* -1: it is right as it is */
     int pdeathsig = (int)number(&header);
     long long gid = number(&header), uid = number(&header);
     char **paths = take(&rest, number(&header));
@@ -91,6 +108,8 @@ int main(int argc, char **argv)
         fail(LAUNCH_SETREGID);
     if (uid >= 0 && setreuid((uid_t)uid, (uid_t)uid) < 0)
         fail(LAUNCH_SETREUID);
+    if (lifeline >= 0)
+        own_lifeline(lifeline);
     if (pdeathsig && prctl(PR_SET_PDEATHSIG, pdeathsig, 0, 0, 0) < 0)
         fail(LAUNCH_PRCTL);
 

@@ -440,8 +440,9 @@ int og_lifeline_open(int sig, int pdeathsig, int for_hook)
 {
     int fd = -1;
     struct og_error why = {0, NULL};
-    if (pdeathsig && og_is_main_thread() && og_rehearse_pdeathsig(&why) < 0)
-        return og_report(&why);
+    int code = pdeathsig && og_is_main_thread() ? og_rehearse_pdeathsig() : 0;
+    if (code < 0)
+        return code;
     pthread_mutex_lock(&lock);
     /* Those on one pipe may be signalled more than once (PER_PIPE): nothing to
      * SIGKILL, but a handler of another signal would run again. */

@@ -53,7 +53,8 @@ bool og_is_writer(int fd);
 bool og_writers_below(int top);
 void og_lifelines_lock(void);
 void og_lifelines_unlock(void);
-int og_rehearse_pdeathsig(struct og_error *err);
+
+bool og_reaches_us(uid_t real, uid_t effective);
 
 /* Async-signal-safe: used between fork or clone and exec. */
 struct pipe_end og_lifelines_leave(int own);
@@ -68,6 +69,7 @@ struct og_spawn_child {
     char *const *paths, *const *argv, *const *envp;
     struct og_error *err; /* what failed; the child's memory and its parent's */
     int report;           /* the launcher's, inherited; -1: it is not the launcher */
+    bool owns_lifeline_later; /* the launcher inherits that too, for after the change of ids */
     bool no_handlers; /* clone3() has reset them */
     bool shares_fds;  /* with its parent, until it leaves that table */
     int top;          /* the highest fd that it needs */

@@ -58,11 +58,18 @@ int og_abandon(void);
 int og_last_fork(void);
 int og_arm(int fd, int pdeathsig);
 int og_arm_inherited(int sig);
+int og_rehearse_pdeathsig(void);
 int og_arm_pdeathsig(int sig, int parent);
 int og_pdeathsig(void);
 int og_armed(void);
+int og_armed_still(void);
+int og_arm_again(void);
 void og_origin(struct og_origin *origin);
 int og_claim(char *word);
+
+/* --- credentials.c: whom a lifeline's signal reaches --------------------- */
+
+int og_is_global_root(void);
 
 /* --- spawn.c: a program, armed before it is executed -------------------- */
 

@@ -160,7 +160,7 @@ static int top_of(const struct og_spawn_child *a)
     for (int i = 0; i < 3; i++)
         if (s->stdio[i] > top)
             top = s->stdio[i];
-    return top;
+    return a->owns_lifeline_later && s->lifeline > top ? s->lifeline : top;
 }
 
 /* A copy of a table of fds takes time with each of them, and to close them takes
@@ -246,8 +246,10 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     char **env = at;
     at = point_env(at, s, l);
     *at = NULL;
-    int used = snprintf(header, size, "%d %d %lld %lld %d %d %d %d", pipe[1], s->pdeathsig ? SIGKILL : 0, s->gid, s->uid, s->path_count,
-                        s->arg_count, (int)(at - env), s->group_count);
+    child->owns_lifeline_later = s->lifeline >= 0 && !og_is_global_root();
+    int used = snprintf(header, size, "%d %d %d %lld %lld %d %d %d %d", pipe[1],
+                        child->owns_lifeline_later ? s->lifeline : -1, s->pdeathsig ? SIGKILL : 0, s->gid, s->uid,
+                        s->path_count, s->arg_count, (int)(at - env), s->group_count);
     for (int i = 0; i < s->group_count; i++)
         used += snprintf(header + used, size - (size_t)used, " %u", s->groups[i]);
 
@@ -337,6 +339,7 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
         code = execute_launcher(&child, s, &lists, &err);
     if (!launch || (code < 0 && strcmp(err.call, "launcher") == 0)) {
         err = (struct og_error){0, NULL};
+        child.owns_lifeline_later = false;
         code = execute_program(&child, new_ids ? 0 : CLONE_VM, s, &lists, &err);
     }
     free(lists.pointers);

@@ -175,7 +175,8 @@ static int set_ids(const struct og_spawn *s, struct og_error *err)
         return og_fail(err, errno, "setregid");
     if (s->uid >= 0 && syscall(OG_SETREUID, (uid_t)s->uid, (uid_t)s->uid) < 0)
         return og_fail(err, errno, "setreuid");
-    return 0;
+    /* The owner once more, with the new credentials: see launcher.c. */
+    return s->uid >= 0 && s->lifeline >= 0 && og_make_mine(s->lifeline, err) < 0 ? -1 : 0;
 }
 
 static void execute(const struct og_spawn_child *a)
@@ -205,6 +206,8 @@ int og_spawn_child(void *argument)
         if (make_inheritable(s->keep_fds[i], err) < 0)
             goto fail;
     if (a->report >= 0 && make_inheritable(a->report, err) < 0)
+        goto fail;
+    if (a->owns_lifeline_later && make_inheritable(s->lifeline, err) < 0)
         goto fail;
     if (redirect(s, err) < 0)
         goto fail;

@@ -6,8 +6,8 @@
  * its stops and the deaths of all that we adopt are SIGCHLD, and a pidfd would
  * spin while a debugger holds the dead command from us.
  *
- * The witness of the parent's death is its pidfd, opened while getppid() named
- * it; nothing else ends the tree on its behalf. The lifeline and PDEATHSIG only
+ * The witness of the parent's death is its pidfd: one that it has opened of
+ * itself and we have inherited, or one that we open while it is above us. Nothing else ends the tree on its behalf. The lifeline and PDEATHSIG only
  * wake us, with SIGCONT, should we be stopped then.
  *
  * Being invisible. The command is in our process group and session, where it
@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -118,37 +119,55 @@ static void fill_standard_fds(void)
             _exit(EXIT_OURS);
 }
 
+static bool is_dead(int pidfd)
+{
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    return poll(&end, 1, 0) != 0;
+}
+
+/* Of the process whose death ends the tree: one that the caller names by a pidfd or by a pid, or else our parent. By a
+ * pid, whoever adopted us could be taken for a parent that is gone; so it must be above us, and live. -1: our parent
+ * is outside our pid namespace, whose init we are then. */
+static int open_parent(void)
+{
+    pid_t now = getppid(), parent = options.parent ? options.parent : now;
+    if (options.parent_fd >= 0 && is_dead(options.parent_fd))
+        die(EXIT_OURS, 0, "the parent is gone: nothing started");
+    if (options.parent_fd >= 0 || parent == 0)
+        return options.parent_fd;
+    int fd = pidfd_of(parent);
+    if (fd < 0 && errno != ESRCH)
+        die(EXIT_OURS, errno, "process %d: pidfd_open", parent);
+    if (fd < 0 || is_dead(fd))
+        die(EXIT_OURS, 0, "the parent %d is gone: nothing started", parent);
+    /* Still our parent, or above us: so it was while the pidfd was opened. */
+    now = getppid();
+    if (now == parent || (options.parent && is_above_us(parent) && !is_dead(fd)))
+        return fd;
+    if (!options.parent)
+        die(EXIT_OURS, 0, "the parent %d is gone: nothing started", parent);
+    die(EXIT_OURS, 0, "--parent-pid: process %d (%s) is not above this one, whose parent is %d (%s): nothing started",
+        parent, name_of(parent), now, name_of(now));
+}
+
 static void tie_to_parent(void)
 {
-    pid_t parent = getppid();
     int armed = 0;
-    if (options.parent && parent != options.parent)
-        die(EXIT_OURS, 0, "the parent %d is gone (or was none): nothing started", options.parent);
+    parent_fd = open_parent();
+    if (parent_fd >= 0)
+        watch(parent_fd);
     if (options.lifeline_fd >= 0) {
-        /* Until here it would have killed us, which was as well. */
+        /* Until here it would have killed us, which was as well. From here on the parent's pidfd tells. */
         if (fcntl(options.lifeline_fd, F_GETOWN) != getpid())
             die(EXIT_OURS, 0, "--lifeline-fd: not armed for this process");
         if (fcntl(options.lifeline_fd, F_SETSIG, SIGCONT) < 0)
             die(EXIT_OURS, errno, "--lifeline-fd: fcntl(F_SETSIG)");
     }
-    /* With a lifeline and without PDEATHSIG: the caller's thread may end. */
+    /* Not with a lifeline alone: the caller's thread may end. The call is made in any case, since what we are refused
+     * our children are refused, and not all of them could say so. */
     prctl(PR_GET_PDEATHSIG, &armed, 0, 0, 0);
-    if ((armed || options.lifeline_fd < 0) && prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0) < 0)
+    if (prctl(PR_SET_PDEATHSIG, armed || options.lifeline_fd < 0 ? SIGCONT : 0, 0, 0, 0) < 0)
         die(EXIT_OURS, errno, "prctl(PR_SET_PDEATHSIG)");
-    if (options.parent_fd >= 0) {
-        parent_fd = options.parent_fd;
-        watch(parent_fd); /* tells at once if it is dead */
-        return;
-    }
-    if (parent == 0)
-        return; /* outside our pid namespace, whose init we are then */
-    parent_fd = pidfd_of(parent);
-    /* Still our parent: so it was while the pidfd was opened. */
-    if (parent_fd < 0 && errno != ESRCH)
-        die(EXIT_OURS, errno, "pidfd_open");
-    if (parent_fd < 0 || getppid() != parent)
-        die(EXIT_OURS, 0, "the parent %d is gone: nothing started", parent);
-    watch(parent_fd);
 }
 
 static void prepare(void)
@@ -197,8 +216,23 @@ static int set_ids(void)
     failure.call = "setreuid";
     if (options.uid >= 0 && syscall(OG_SETREUID, (uid_t)options.uid, (uid_t)options.uid) < 0)
         return -1;
-    failure.call = "prctl(PR_SET_PDEATHSIG)"; /* cleared by a change of ids */
-    return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    /* Once more, after the change. It clears PDEATHSIG; and the lifeline's signal is sent with the credentials of whoever
+     * set the owner, so from now on with those of the command itself. */
+    failure.call = "prctl(PR_SET_PDEATHSIG)";
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return -1;
+    failure.call = "fcntl(F_SETOWN)";
+    return fcntl(leash[0], F_SETOWN, getpid());
+}
+
+/* Whether we may signal who runs as options.uid: kill(2). */
+static bool may_signal_command(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct caps[2] = {{0, 0, 0}, {0, 0, 0}};
+    if (options.uid < 0 || options.uid == geteuid() || options.uid == getuid())
+        return true;
+    return syscall(SYS_capget, &header, caps) == 0 && caps[0].effective & 1U << CAP_KILL;
 }
 
 /* Leaves the errno of the first that is there but can't be executed. */
@@ -224,12 +258,12 @@ static int command_main(void *unused)
     failure.call = "arming the command";
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || fcntl(leash[0], F_SETOWN, getpid()) < 0)
         goto fail;
-    close(leash[1]); /* or it would hide that we are gone */
-    if (poll(&gone, 1, 0) != 0)
-        _exit(EXIT_OURS);
     failure.call = "entering the containment";
     if (enter_containment() < 0 || set_ids() < 0)
         goto fail;
+    close(leash[1]); /* or it would hide that we are gone */
+    if (poll(&gone, 1, 0) != 0)
+        _exit(EXIT_OURS);
     if (sigchld.sa_handler == SIG_IGN)
         sigaction(SIGCHLD, &sigchld, NULL);
     set_mask(mask);
@@ -243,6 +277,8 @@ fail:
 static void start(void)
 {
     static _Alignas(16) char stack[64 * 1024];
+    if (options.tree == SUBREAPER && !may_signal_command()) /* cgroup.kill asks for no permission */
+        die(EXIT_OURS, EPERM, "--uid=%lld: kill, which takes CAP_KILL here", options.uid);
     command.pid = clone(command_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, NULL,
                         &command.fd);
     if (command.pid < 0 || command.fd < 0)

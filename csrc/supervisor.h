@@ -27,8 +27,8 @@ struct options {
     int status_fd;  /* -1: none; so with the other two */
     int control_fd;
     int lifeline_fd;
-    int parent_fd; /* a pidfd of whose death ends the tree; -1: our parent's */
-    pid_t parent;   /* 0: whoever is it */
+    int parent_fd; /* a pidfd of whose death ends the tree; -1: none given */
+    pid_t parent;   /* its pid; 0: none given */
     pid_t child;    /* supervise this one; 0: start `command` */
     bool verbose;
     char **executables; /* tried one after the other, as execvpe() does; none: execvp() */
@@ -61,6 +61,8 @@ void signal_tree(int sig, bool go_on);
 void kill_tree(bool again);
 void reaped(pid_t pid);
 bool is_stopped(pid_t pid);
+bool is_above_us(pid_t pid);
+const char *name_of(pid_t pid);
 int name_survivors(void);
 
 void contain(void);

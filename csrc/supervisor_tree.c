@@ -186,6 +186,39 @@ static bool is_child_of(pid_t pid, pid_t parent, int parent_fd)
     return look_up(pid, &state, &its_parent, name) && its_parent == parent && exists(parent_fd);
 }
 
+/* Whether we descend from the process that has the pid `wanted` now. Each step up is verified as each step down is: who
+ * lives on after its child has named it is that child's parent. */
+bool is_above_us(pid_t wanted)
+{
+    pid_t pid = getpid();
+    int fd = pidfd_of(pid);
+    while (fd >= 0 && pid != wanted) {
+        char state, name[16];
+        pid_t parent;
+        int parent_fd = look_up(pid, &state, &parent, name) && parent > 0 ? pidfd_of(parent) : -1;
+        if (parent_fd >= 0 && !(is_child_of(pid, parent, parent_fd) && exists(fd))) {
+            close(parent_fd);
+            parent_fd = -1;
+        }
+        close(fd);
+        pid = parent;
+        fd = parent_fd;
+    }
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* For messages. */
+const char *name_of(pid_t pid)
+{
+    static char names[2][16];
+    static int next;
+    char state, *name = names[next++ % 2];
+    pid_t parent;
+    return look_up(pid, &state, &parent, name) ? name : "?";
+}
+
 static bool is_marked(pid_t pid)
 {
     return marked && pid < PID_LIMIT && marked[pid / 8] & 1 << pid % 8;

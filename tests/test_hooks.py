@@ -102,6 +102,79 @@ def test_the_refusal_arrives_when_stderr_is_redirected(capfd) -> None:
     assert "orphanguard.PreexecFn()" in capfd.readouterr().err
 
 
+class Derived(orphanguard.PreexecFn):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def makes_it_too_late() -> None:
+    orphanguard.PreexecFn()
+
+
+MISUSED = [orphanguard.PreexecFn, Derived, makes_it_too_late]
+
+
+@pytest.mark.parametrize("hook", MISUSED, ids=["class", "subclass", "function"])
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_without_its_parentheses(hook, thread: str, capfd) -> None:
+    """It would be made in the child, guard nothing, and say nothing."""
+    (in_a_thread_that_ends if thread == "other" else lambda call: call())(lambda: refused(hook))
+    out, err = capfd.readouterr()
+    assert "it ran" not in out
+    assert err == (
+        "orphanguard.PreexecFn: program not started: the parentheses are missing: "
+        "preexec_fn=orphanguard.PreexecFn(), made in the parent.\n"
+    )
+
+
+@pytest.mark.parametrize("loaded", ["orphanguard", "orphanguard, orphanguard.hooks"])
+def test_without_its_parentheses_in_asyncio(loaded: str) -> None:
+    program = (
+        f"import {loaded}, asyncio; asyncio.run(asyncio.create_subprocess_exec('echo', 'it ran', preexec_fn=HOOK))"
+    )
+    for hook in ("orphanguard.PreexecFn", "lambda: orphanguard.PreexecFn()"):
+        command = [sys.executable, "-c", program.replace("HOOK", hook)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEATH, check=False)
+        assert "it ran" not in done.stdout
+        assert "the parentheses are missing" in done.stderr
+
+
+def test_a_forked_child_makes_hooks_as_any_process() -> None:
+    program = """
+import os, orphanguard, subprocess
+def child():
+    if (pid := os.fork()) == 0:
+        os._exit(subprocess.run(["true"], preexec_fn=orphanguard.PreexecFn()).returncode)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print([child() for _ in range(2)])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEATH, check=True)
+    assert done.stdout == "[0, 0]\n", done.stderr
+
+
+def test_a_hook_that_no_child_uses_says_so() -> None:
+    """initializer=orphanguard.PreexecFn, for one."""
+    with pytest.warns(RuntimeWarning, match="no child has used"):
+        orphanguard.PreexecFn()
+
+
+@pytest.mark.parametrize("hook", ["orphanguard.die_with_parent", "lambda: orphanguard.die_with_parent()"])
+def test_die_with_parent_as_a_preexec_fn(hook: str) -> None:
+    """A lifeline of the child's own would be gone with the exec."""
+    with parent("hooked", "main", hook, "") as running:
+        children = running.watch(running.read()["children"])
+        assert len(children.alive(within=LIFE)) == 2
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+def test_die_with_parent_as_a_preexec_fn_in_another_thread(capfd) -> None:
+    in_a_thread_that_ends(lambda: refused(orphanguard.die_with_parent))
+    out, err = capfd.readouterr()
+    assert "it ran" not in out
+    assert err.startswith("orphanguard.die_with_parent: program not started: ")
+
+
 def test_a_hook_is_for_one_child(popen, capfd) -> None:
     hook = orphanguard.PreexecFn()
     popen(SLEEP, preexec_fn=hook)
@@ -186,14 +259,45 @@ def test_die_with_parent_in_forked_children(kind: str, thread: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["spawn", "script"])
-def test_die_with_parent_after_an_exec(kind: str) -> None:
+def test_die_with_parent_after_an_exec(kind: str, capfd) -> None:
+    """/proc tells which thread has started it: the main one, whose end is the parent's."""
     with parent("dying", kind, "main", "orphanguard.die_with_parent") as running:
         answer = running.read()
         children = running.watch(answer["children"])
         assert answer["layers"] == ["pdeathsig"]
-        assert answer["scope"] == "thread"
+        assert answer["scope"] == "process"
         running.kill()
         assert children.alive(within=DEATH) == []
+    assert "RuntimeWarning" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["spawn", "script"])
+def test_a_guard_that_follows_a_thread_says_so(kind: str, capfd) -> None:
+    """Whoever ignores what die_with_parent() returns, as initializer= does, is warned."""
+    with parent("dying", kind, "running", "orphanguard.die_with_parent") as running:
+        answer = running.read()
+        children = running.watch(answer["children"])
+        assert (answer["layers"], answer["scope"]) == (["pdeathsig"], "thread")
+        running.kill()
+        assert children.alive(within=DEATH) == []
+    assert "RuntimeWarning: die_with_parent(): this process was started by a thread" in capfd.readouterr().err
+
+
+def test_importing_orphanguard_is_use_enough() -> None:
+    """A later fork's child arms itself by a lifeline, which a change of uid does not undo."""
+    program = """
+import os, orphanguard, signal
+if os.fork() == 0:
+    print(os.getpid(), *orphanguard.die_with_parent().layers, flush=True)
+signal.pause()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as running:
+        pid, *layers = running.stdout.readline().split()
+        assert layers == ["lifeline", "pdeathsig"]
+        watched = Watched([int(pid)])
+        running.kill()
+        assert watched.alive(within=DEATH) == []
+        watched.close()
 
 
 @pytest.mark.parametrize("kind", ["script", "fork"])
@@ -280,11 +384,25 @@ def test_the_parent_was_gone_before(call: str) -> None:
     assert result.returncode == (-15 if "15" in call else -9)
 
 
+def said_of(pid: int, *wrapper: str) -> str:
+    program = f"import orphanguard; orphanguard.die_with_parent(parent_pid={pid})"
+    command = [*wrapper, sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEATH, check=False).stderr.splitlines()[-1]
+
+
+def test_a_process_further_above_is_not_the_parent() -> None:
+    """Behind a wrapper, say. No fork server has to do with it."""
+    said = said_of(os.getpid(), "timeout", "1000")
+    assert f"GuardUnavailable: [Errno 22] process {os.getpid()} (" in said
+    assert "(timeout): it is further above" in said
+    assert f"orphanguard run --parent-pid={os.getpid()}" in said
+
+
 def test_another_process_is_not_the_parent() -> None:
-    program = "import orphanguard; orphanguard.die_with_parent(parent_pid=1)"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEATH, check=False)
-    assert "GuardUnavailable" in result.stderr
-    assert "process 1 did not start this one" in result.stderr
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger:
+        said = said_of(stranger.pid)
+    assert f"process {stranger.pid} (cat) is not the parent of this one, which is {os.getpid()} (" in said
+    assert said.endswith("), nor above it")
 
 
 def test_other_signals() -> None:

@@ -58,6 +58,28 @@ def test_refused(method: str, call: str, named: str, error: str, when: str) -> N
     assert left == "nothing left"
 
 
+TREES = [
+    *("fork(tree=True)", "spawn(tree=True)", "forkserver(tree=True)"),
+    *("Popen(tree=True)", "Popen(tree='pidns')", "Popen(tree=True, preexec_fn=os.getpid)", "Popen(tree=True, user=0)"),
+]
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
+@pytest.mark.parametrize("call", ["prctl", "fcntl", "setown", "pidfd_open", "clone", "close_range"])
+@pytest.mark.parametrize("method", TREES)
+def test_a_tree_runs_or_is_refused(method: str, call: str, thread: str, needs_root_for) -> None:
+    """Whatever single call is refused: never one that looks started and is dead."""
+    needs_root_for("user=" in method, "only root can start a program as somebody else")
+    *ran, told, left = start(method, thread, call, "EPERM", "before")
+    if told == "started, exit code 0":
+        assert "the child ran" in ran
+        return
+    assert told.startswith(("GuardUnavailable EPERM ", "PermissionError "))  # os.fork()'s own
+    assert ran == []
+    if not method.startswith("forkserver"):  # the server has been started, and stays
+        assert left == "nothing left"
+
+
 PROGRAMS = ["Popen()", "Popen(preexec_fn=os.getpid)", "Popen(user=os.geteuid())"]
 
 
@@ -115,3 +137,51 @@ print("exit code", process.exitcode)
     assert "the child ran" not in result.stdout
     assert "exit code 127" in result.stdout
     assert "could not be tied to its parent" in result.stderr
+
+
+# --- the programs of this package
+
+STARTS = {
+    "Popen": "orphanguard.Popen(['true'], tree=True)",
+    "preexec_fn": "orphanguard.Popen(['true'], tree=True, preexec_fn=os.getpid)",
+    "asyncio": "asyncio.run(orphanguard.create_subprocess_exec('true', tree=True))",
+    "fork": "orphanguard.get_context('fork').Process(tree=True).start()",
+    "spawn": "orphanguard.get_context('spawn').Process(tree=True).start()",
+}
+
+
+def without_programs(statement: str) -> subprocess.CompletedProcess[str]:
+    program = f"""
+import asyncio, os, orphanguard, sys
+from orphanguard import _bin
+_bin.RUN = _bin.LAUNCH = "/nonexistent/program"
+{statement}
+"""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("how", STARTS)
+def test_a_supervisor_that_is_not_there_is_named(how: str) -> None:
+    """And not the program that was to run under it."""
+    error = without_programs(STARTS[how]).stderr.splitlines()[-1]
+    assert error.startswith("orphanguard._errors.GuardUnavailable: [Errno 2] /nonexistent/program: No such file")
+    assert "nothing was started" in error
+
+
+def test_the_command_line_names_it() -> None:
+    done = without_programs("from orphanguard.__main__ import main; sys.exit(main(['run', 'true']))")
+    assert done.returncode == 125
+    assert done.stderr.startswith("orphanguard: [Errno 2] /nonexistent/program: No such file")
+
+
+def test_doctor_names_it() -> None:
+    done = without_programs("from orphanguard.__main__ import main; sys.exit(main(['doctor']))")
+    assert (done.returncode, done.stderr) == (0, "")
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("tree=subreaper")]
+    assert "/nonexistent/program: No such file" in line
+
+
+def test_without_the_launcher_the_memory_is_copied(needs_root_for) -> None:
+    needs_root_for(True, "only root can start a program as somebody else")
+    done = without_programs("print(orphanguard.check_output(['id', '-u'], user=65534, text=True))")
+    assert (done.stdout, done.stderr) == ("65534\n\n", "")

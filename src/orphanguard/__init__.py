@@ -1,7 +1,7 @@
 """Child processes that the kernel kills when their parent process dies, and never before.
 
-Names are loaded on first use (PEP 562): importing this package imports neither ``multiprocessing``
-nor ``subprocess``.
+Public names are loaded on first use (PEP 562): importing this package imports neither ``multiprocessing``
+nor ``subprocess``. It does load the C shim, whose at-fork handlers make a child of any later fork able to arm itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import sys
 
 if sys.platform != "linux":
     raise ImportError(f"orphanguard needs Linux: its guarantees are the Linux kernel's (this is {sys.platform})")
+
+from . import _forked, _native  # noqa: F401
 
 TYPE_CHECKING = False  # as type checkers take it to be true; importing typing costs more than all of this
 if TYPE_CHECKING:

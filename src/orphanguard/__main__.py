@@ -24,11 +24,15 @@ doctor  Says what this host can guarantee, what it can't, and why.
 def run(arguments: list[str]) -> None:
     """Becomes ``orphanguard-run``."""
     from ._bin import RUN
+    from ._errors import not_executable
 
     for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, the command must not
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     parent = [f"--parent-pid={PARENT}"] if PARENT else []  # 0: it is outside our pid namespace
-    os.execv(RUN, ["orphanguard-run", *parent, *arguments])
+    try:
+        os.execv(RUN, ["orphanguard-run", *parent, *arguments])
+    except OSError as error:
+        raise not_executable(RUN, error) from None
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -41,3 +41,9 @@ def guard_error(code: int, call: str) -> OSError:
     else:
         why = "refused by this kernel"
     return GuardUnavailable(code, f"{call}: {os.strerror(code)}: {why}; a child started now could outlive its parent")
+
+
+def not_executable(program: str, error: OSError) -> GuardUnavailable:
+    """``program`` is a part of this package, and nothing that the user has asked for."""
+    why = "a program of orphanguard's own can't be executed, so nothing was started"
+    return GuardUnavailable(error.errno, f"{program}: {error.strerror}: {why}")

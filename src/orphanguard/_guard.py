@@ -38,13 +38,12 @@ class Guard:
         return f"guarded by {' + '.join(self.layers)}" + (" (thread-scoped)" if self.scope == "thread" else "")
 
 
-_NOT_FOR_ROOT = "the child becomes root in all its user ids (a setuid-root program)"
-_CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: mostly an early death"
-_LIFELINE_ALONE = (
-    _NOT_FOR_ROOT,
-    "the child is the init of a pid namespace",
-    _CLOSED,
+_OTHER_UIDS = (
+    "the child takes other real and saved user ids by itself (sudo, setpriv, its own setuid()): user= does it rightly, "
+    "and so does die_with_parent(), called after the change"
 )
+_CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: mostly an early death"
+_INIT = "the child is the init of a pid namespace"
 _PDEATHSIG_ALONE = (
     "the child changes its effective uid or gid, or executes a setuid program or one with capabilities",
     "the parent drops to another uid",
@@ -54,15 +53,21 @@ _OWN_DESCRIPTION = ("the child closes all its fds",)
 
 def started_child(*, pdeathsig: bool, signal: int = 9) -> Guard:
     """Of a child that this process has armed, on a description that this process keeps."""
-    if pdeathsig:
-        return Guard(("lifeline", "pdeathsig"), signal=signal, defeated_by=(_NOT_FOR_ROOT, _CLOSED))
-    return Guard(("lifeline",), signal=signal, defeated_by=_LIFELINE_ALONE)
+    return _on_lifeline(pdeathsig, signal)
+
+
+def _on_lifeline(pdeathsig: bool, signal: int, *defeated_by: str) -> Guard:
+    layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
+    # Global root's signals reach everybody (sigio_perm() of fs/fcntl.c).
+    uids = () if _native.is_global_root() else (_OTHER_UIDS,)
+    init = () if pdeathsig else (_INIT,)
+    return Guard(layers, signal=signal, defeated_by=(*defeated_by, *uids, *init, _CLOSED))
 
 
 def supervised_child(containment: str, signal: int) -> Guard:
     """Of a child under a supervisor."""
     killed = "the supervisor is killed: the child dies, what it has started survives"
-    root = "a descendant becomes root while the supervisor is not"
+    root = "a descendant takes user ids that the supervisor may not signal (root's)"
     defeated_by = {"subreaper": (killed, root), "cgroup": (killed,), "pidns": ()}
     return Guard(("supervisor",), signal=signal, defeated_by=defeated_by[containment])
 
@@ -77,20 +82,30 @@ def current_guard() -> Guard | None:
         return supervised_child(*_native.supervised[1:])
     origin = _native.origin()
     pdeathsig = _native.pdeathsig() if _native.is_main_thread() else 0
-    if origin.armed >= 0:
-        if origin.held_by_parent:
-            return started_child(pdeathsig=pdeathsig == origin.armed_signal, signal=origin.armed_signal)
-        layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
-        return Guard(layers, signal=origin.armed_signal, defeated_by=_OWN_DESCRIPTION + _LIFELINE_ALONE)
+    if _native.armed_still():
+        own = () if origin.held_by_parent else _OWN_DESCRIPTION
+        return _on_lifeline(pdeathsig == origin.armed_signal, origin.armed_signal, *own)
     if not pdeathsig:
         return None
-    by_main_thread = origin.by_main_thread and origin.parent == os.getppid()
     return Guard(
         ("pdeathsig",),
-        scope="process" if by_main_thread else "thread",
+        scope="process" if _forked_by_main_thread(origin) else "thread",
         signal=pdeathsig,
         defeated_by=_PDEATHSIG_ALONE,
     )
+
+
+def _forked_by_main_thread(origin: _native.Origin) -> bool:
+    """Whether PDEATHSIG waits for the end of the parent's main thread, which is that of the parent."""
+    parent = os.getppid()  # 0 where it is outside our pid namespace
+    if origin.parent == parent and origin.by_main_thread:
+        return True
+    try:
+        # The kernel keeps a list for each thread (CONFIG_PROC_CHILDREN); proc(5).
+        with open(f"/proc/{parent}/task/{parent}/children") as children:
+            return str(os.getpid()) in children.read().split()
+    except OSError:
+        return False
 
 
 def signal_number(signal: int) -> int:

@@ -158,6 +158,12 @@ def arm_inherited(signal: int) -> None:
         _fail(code)
 
 
+def rehearse_pdeathsig() -> None:
+    """OSError if a child of this thread would be refused PR_SET_PDEATHSIG: seccomp filters are inherited."""
+    if (code := lib.og_rehearse_pdeathsig()) < 0:
+        _fail(code)
+
+
 def arm_pdeathsig(signal: int, parent: int = 0) -> None:
     """``PR_SET_PDEATHSIG``, and dies by ``signal`` here if getppid() is not ``parent`` (0: any) any more."""
     if (code := lib.og_arm_pdeathsig(signal, parent)) < 0:
@@ -173,6 +179,22 @@ def armed() -> int:
     """The description that this process is armed on; -1 if there is none."""
     fd: int = lib.og_armed()
     return fd
+
+
+def armed_still() -> bool:
+    """Whether that would still reach this process: not after some changes of its uids (csrc/credentials.c)."""
+    return bool(lib.og_armed_still())
+
+
+def arm_again() -> None:
+    """After a change of uids: on the same description, with the credentials of now."""
+    if (code := lib.og_arm_again()) < 0:
+        _fail(code)
+
+
+def is_global_root() -> bool:
+    """Whether this process is root, and not of a user namespace alone: its lifelines reach whoever it starts."""
+    return bool(lib.og_is_global_root())
 
 
 def origin() -> Origin:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import _native
-from ._bin import RUN
-from ._errors import StatusLostWarning
+from ._bin import LAUNCH, RUN
+from ._errors import StatusLostWarning, not_executable
 from .subprocess import Popen
 
 
@@ -42,13 +42,32 @@ def pdeathsig() -> Finding:
     return Finding("pdeathsig", main, "the second layer" if main else "not in this thread, which is not the main one")
 
 
+def global_root() -> Finding:
+    if _native.is_global_root():
+        return Finding("global root", True, "a lifeline reaches children whatever uids they take")
+    why = "root of this user namespace alone" if os.geteuid() == 0 else "an ordinary user"
+    return Finding("global root", False, f"{why}: children that take other uids by themselves (sudo, setpriv) escape")
+
+
+def launcher() -> Finding:
+    """Of ``Popen(user=)``; without it a copy of the parent's memory does the same."""
+    try:
+        with Popen([LAUNCH], stdin=subprocess.DEVNULL):
+            pass
+    except OSError as error:
+        return Finding(
+            "user= launcher", False, f"{not_executable(LAUNCH, error)}; Popen(user=) copies the memory instead"
+        )
+    return Finding("user= launcher", True, "Popen(user=) copies no memory")
+
+
 def pidfds() -> list[Finding]:
     """A child that is started, waited for and reaped behind our back."""
     try:
         os.close(_native.pidfd_open(os.getpid()))
         with warnings.catch_warnings(record=True) as lost:
             warnings.simplefilter("always", StatusLostWarning)
-            with Popen([RUN, "--version"], stdout=subprocess.DEVNULL) as program:
+            with Popen(["/bin/sh", "-c", ":"]) as program:
                 os.waitpid(program.pid, 0)
     except OSError as error:
         return [Finding("pidfd", False, str(error), needed=True)]
@@ -65,14 +84,17 @@ def containment(mode: str) -> Finding:
         "cgroup": "the tree, setuid programs of root included, unless the supervisor itself is killed",
         "pidns": "the tree, also when the supervisor itself is killed",
     }
-    done = subprocess.run(
-        [RUN, f"--tree={mode}", "--", RUN, "--version"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [RUN, f"--tree={mode}", "--", RUN, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        return Finding(f"tree={mode}", False, str(not_executable(RUN, error) if error.filename == RUN else error))
     said = done.stderr.strip().removeprefix("orphanguard-run: ")
     return Finding(f"tree={mode}", done.returncode == 0, said if done.returncode else covers[mode])
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._bin import RUN
-from ._errors import RESOURCES, GuardUnavailable, os_error
+from ._errors import RESOURCES, GuardUnavailable, not_executable, os_error
 from ._fds import OwnFd
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _END = 0
 _WHOLE_TREE = 128  # added to a signal's number
 _LONGEST = 2**31 / 1000  # seconds
 _CANNOT_EXECUTE = (126, 127)
+STATUS = 1  #: which of `Supervisor.fds` is for the status
 
 
 class Options:
@@ -73,28 +74,34 @@ class Supervisor:
         self.signal = options.signal
         self.arguments = options.arguments()
         self.containment = options.containment
-        # We keep a reader of it, or an order to a supervisor that has ended would be a SIGPIPE for those who don't
-        # ignore that.
-        reader, control = _native.pipe()
+        opened: list[int] = []
         try:
-            status, self._status_w = _native.pipe()
+            opened += _native.pipe()
+            opened += _native.pipe()
+            # Whom it watches. Looking for its parent by itself, it would take whoever adopted it for one that is gone.
+            opened.append(_native.pidfd_open(os.getpid()))
         except BaseException:
-            os.close(reader)
-            os.close(control)
+            for fd in opened:
+                os.close(fd)
             raise
+        # We keep a reader of the control pipe, or an order to a supervisor that has ended would be a SIGPIPE for those
+        # who don't ignore that.
+        reader, control, status, self._status_w, self._parent = opened
         os.set_blocking(control, False)
         self._reader, self._control, self._status = OwnFd(reader), OwnFd(control), OwnFd(status)
 
     @property
-    def fds(self) -> tuple[int, int]:
-        """Those that it inherits, besides its lifeline."""
-        return self._reader.fd, self._status_w
+    def fds(self) -> tuple[int, int, int]:
+        """Those that it inherits, besides its lifeline: for orders, for the status, a pidfd of this process."""
+        return self._reader.fd, self._status_w, self._parent
 
     def started(self) -> None:
         """It has its copies."""
         status, self._status_w = self._status_w, -1
-        if status >= 0:
-            os.close(status)
+        parent, self._parent = self._parent, -1
+        for fd in (status, parent):
+            if fd >= 0:
+                os.close(fd)
 
     def await_command(self, pidfd: int, executable: Any = None) -> None:
         """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
@@ -116,7 +123,8 @@ class Supervisor:
             raise OSError(code, os.strerror(code), executable)
         if code in RESOURCES or what in ("setgroups", "setregid", "setreuid"):
             raise os_error(code, what)
-        raise GuardUnavailable(code or errno.ENOTSUP, what + (f": {os.strerror(code)}" if code else ""))
+        why = os.strerror(code) if code else ""
+        raise GuardUnavailable(code or errno.ENOTSUP, what if why in what else f"{what}: {why}")
 
     def signal_command(self, signal: int) -> None:
         if not 0 < signal <= _signal.SIGRTMAX:
@@ -143,9 +151,15 @@ class Supervisor:
         self._status.close()
 
 
-def command(lifeline: int, control: int, status: int, *rest: Any) -> list[Any]:
+def command(lifeline: int, control: int, status: int, parent: int, *rest: Any) -> list[Any]:
     """Its argv, with ``rest`` behind the fds that it inherits."""
-    return [RUN, f"--lifeline-fd={lifeline}", f"--control-fd={control}", f"--status-fd={status}", *rest]
+    fds = {"lifeline": lifeline, "control": control, "status": status, "parent": parent}
+    return [RUN, *(f"--{name}-fd={fd}" for name, fd in fds.items()), *rest]
+
+
+def blamed(error: OSError) -> OSError:
+    """What is to be raised for an ``error`` of starting it."""
+    return not_executable(RUN, error) if error.filename == RUN else error
 
 
 def words(

@@ -11,10 +11,12 @@ import mmap
 import os
 import signal as _signal
 import sys
-from typing import Any, ClassVar, NoReturn
+import warnings
+from typing import ClassVar, NoReturn
 
 from . import _native
 from ._errors import GuardUnavailable
+from ._forked import is_preexec_fn, multiprocessing_parent
 from ._guard import Guard, current_guard, signal_number
 
 __all__ = ["PreexecFn", "die_with_parent", "preexec_fn"]
@@ -30,19 +32,23 @@ def preexec_fn() -> None:
     started: the reason goes to stderr and ``Popen`` raises `subprocess.SubprocessError`. There,
     `PreexecFn` does it.
     """
+    _before_exec("preexec_fn", _signal.SIGKILL)
+
+
+def _before_exec(hook: str, sig: int) -> None:
     origin = _native.origin()
     if not origin.parent:
-        refuse("preexec_fn", "this process was not forked by one that had imported orphanguard. Use die_with_parent().")
+        refuse(hook, "this process was not forked by one that had imported orphanguard. Use die_with_parent().")
     if not origin.by_main_thread:
         refuse(
-            "preexec_fn",
+            hook,
             "this child was forked by a thread that is not its parent's main thread, and the kernel would kill it "
             "when that thread ends. Use preexec_fn=orphanguard.PreexecFn(), made anew for each Popen.",
         )
     try:
-        _native.arm_pdeathsig(_signal.SIGKILL, origin.parent)
+        _native.arm_pdeathsig(sig, origin.parent)
     except OSError as error:
-        refuse("preexec_fn", str(error))
+        refuse(hook, str(error))
 
 
 class PreexecFn:
@@ -65,6 +71,8 @@ class PreexecFn:
     _UNUSED, _CLAIMED, _DONE = 0, 1, 2
 
     def __init__(self) -> None:
+        if is_preexec_fn(sys._getframe(1)):
+            refuse("PreexecFn", "the parentheses are missing: preexec_fn=orphanguard.PreexecFn(), made in the parent.")
         self._close_ended()
         self._owner = os.getpid()
         self._lifeline = -1
@@ -90,6 +98,8 @@ class PreexecFn:
             return
         if _native.claim(self._state):  # so that a child that comes late finds it taken
             _native.lifeline_close(self._lifeline)
+            if warnings is not None:  # not at the very end of the interpreter
+                warnings.warn("a PreexecFn() that no child has used was dropped", RuntimeWarning, stacklevel=2)
         else:
             self._orphaned.append((self._lifeline, self._state))
 
@@ -116,38 +126,71 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     instance in ``initargs``). With it the call also notices that the parent was gone before, and ends this
     process by ``signal``.
 
-    - In a child that was *forked* by a process that had used orphanguard before (``import orphanguard;
-      orphanguard.die_with_parent`` is use enough): by a lifeline, whose end is that of the parent
+    - In a child that was *forked* by a process that had used orphanguard before (``import orphanguard`` is use
+      enough): by a lifeline, whose end is that of the parent
       *process*. Lost if this child closes all its fds.
     - Elsewhere (after an exec: spawned workers, scripts): by PR_SET_PDEATHSIG alone. That follows the
-      *thread* that started this process, and kills too early if that thread ends before the parent does;
-      the returned guard then has ``scope="thread"``. Start such children from the parent's main thread,
-      or by `orphanguard.Process` or `PreexecFn`, which need no such care. To be called in the main thread of
+      *thread* that started this process. If it is not the parent's main thread, or that can't be told, the kernel
+      kills too early when that thread ends before the parent does: a RuntimeWarning says so, and the returned guard
+      has ``scope="thread"``. Start such children from the parent's main thread, or by `orphanguard.Process` or
+      `PreexecFn`, which need no such care. To be called in the main thread of
       this process: in another one PDEATHSIG would end with that thread, and `GuardUnavailable` says so.
     - In a child of ``multiprocessing``'s fork server: not at all, since its parent in the kernel's sense is
       the server: `GuardUnavailable`. Use ``orphanguard.get_context("forkserver")``.
-    - In a child that orphanguard started: nothing to do, it stays armed with SIGKILL.
+    - In a child that orphanguard started: it stays armed with SIGKILL.
+    - As a ``preexec_fn``: the same as `orphanguard.preexec_fn`.
+
+    Under a parent that is not root, or root of a user namespace only, a change of this process's uids undoes the guard.
+    Call it again after the change.
 
     Raises ValueError for a signal that does not exist, and `GuardUnavailable` where this can't work.
     """
     sig = signal_number(signal)
+    if is_preexec_fn(sys._getframe(1)):
+        _before_exec("die_with_parent", sig)  # a lifeline of this child's own would be lost with the exec
+    elif _native.armed() >= 0:
+        _arm_again()
+    elif (guard := current_guard()) is None or guard.layers == ("pdeathsig",):
+        _arm(sig, parent_pid)
     guard = current_guard()
-    if guard is not None and guard.layers != ("pdeathsig",):
-        return guard
+    assert guard is not None
+    if guard.scope == "thread":
+        warnings.warn(
+            "die_with_parent(): this process was started by a thread that is not known to be its parent's main thread; "
+            "the kernel will kill it when that thread ends, although the parent lives. Start it from the main thread, "
+            "or by orphanguard.Process or PreexecFn()",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return guard
+
+
+def _arm_again() -> None:
+    """Once more, for the case that the uids were changed; what is armed stays as it is."""
+    try:
+        _native.arm_again()
+    except OSError:  # this process has closed its own copy; its parent has one
+        if not _native.armed_still():
+            raise
+
+
+def _arm(sig: int, parent_pid: int | None) -> None:
     origin = _native.origin()
     now = os.getppid()  # 0 where the parent is outside our pid namespace
-    expected = parent_pid or _forkserver_client() or origin.parent
+    client = multiprocessing_parent()
+    expected = parent_pid or client or origin.parent
     if now and expected and expected != now:
         if _alive(expected):
-            raise GuardUnavailable(
-                errno.EINVAL,
-                f"process {expected} did not start this one, {now} did (a fork server?), so the kernel tells this "
-                'one nothing of its end; use orphanguard.get_context("forkserver") there',
-            )
+            raise GuardUnavailable(errno.EINVAL, _not_the_parent(expected, now, expected == client))
         _end_by(sig)
+    pdeathsig = sig == _signal.SIGKILL and bool(origin.by_main_thread) and _native.is_main_thread()
     if origin.lifeline >= 0:
-        _native.arm_inherited(sig)
-        if sig == _signal.SIGKILL and origin.by_main_thread and _native.is_main_thread():
+        try:
+            _native.arm_inherited(sig)
+        except OSError:  # it can't be opened anew: no /proc, or made under another uid
+            if not pdeathsig:
+                raise
+        if pdeathsig:
             _native.arm_pdeathsig(sig, origin.parent)
     elif not _native.is_main_thread():
         raise GuardUnavailable(
@@ -157,33 +200,39 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
         )
     else:
         _native.arm_pdeathsig(sig, expected or now)
-    guard = current_guard()
-    assert guard is not None
-    return guard
 
 
-# multiprocessing's idea of the parent when this process was forked. A fork server has none, a child of Process
-# that forks by os.fork() leaves its own: so what is new since the fork was set for this very process.
-_inherited_parent: object = None
+def _not_the_parent(named: int, parent: int, by_fork_server: bool) -> str:
+    """Why the kernel tells this process nothing of the end of ``named``, which lives."""
+    if by_fork_server:
+        return (
+            f"process {named} had a fork server start this one, and the kernel tells this one of the server's end only "
+            f'(process {parent}); use orphanguard.get_context("forkserver") there'
+        )
+    said = f"process {named} ({_name(named)}) is not the parent of this one, which is {parent} ({_name(parent)})"
+    above = parent
+    while above > 1 and above != named:
+        above = _stat(above)[1]
+    if above != named:
+        return f"{said}, nor above it"
+    return (
+        f"{said}: it is further above, and the kernel tells this one of its parent's end only; run it under "
+        f"`orphanguard run --parent-pid={named} --`, which any process above will do for"
+    )
 
 
-def _multiprocessing_parent() -> Any:
-    module = sys.modules.get("multiprocessing.process")
-    return None if module is None else module.parent_process()
+def _stat(pid: int) -> tuple[str, int]:
+    """The name and the parent of a process, as far as proc(5) tells."""
+    try:
+        with open(f"/proc/{pid}/stat", errors="replace") as stat:
+            name, rest = stat.read().split("(", 1)[1].rsplit(")", 1)
+    except OSError:
+        return "?", 0
+    return name, int(rest.split()[1])
 
 
-def _remember_parent() -> None:
-    global _inherited_parent
-    _inherited_parent = _multiprocessing_parent()
-
-
-os.register_at_fork(after_in_child=_remember_parent)
-
-
-def _forkserver_client() -> int | None:
-    """In a child of multiprocessing: the process that asked for it, which a fork server's child's parent is not."""
-    parent = _multiprocessing_parent()
-    return None if parent is None or parent is _inherited_parent else parent.pid
+def _name(pid: int) -> str:
+    return _stat(pid)[0]
 
 
 def _alive(pid: int) -> bool:

@@ -146,8 +146,12 @@ class Popen(_standard.Popen[AnyStr]):
             self._child = child
             self.pid = child.pid
             self._child_created = True
-        except BaseException:
+        except BaseException as error:
             child.take_back()
+            if self._tree is not None and isinstance(error, OSError):
+                from ._supervisor import blamed
+
+                raise blamed(error) from None
             raise
 
     def _spawn(  # noqa: PLR0917 (the standard library's order)
@@ -196,6 +200,7 @@ class Popen(_standard.Popen[AnyStr]):
         supervisor: Any = child.supervisor
         if supervisor is not None:
             args = _supervised(supervisor, child.lifeline, args, paths, gid, groups, uid)
+            executable = args[0]
             paths, keep_fds = args[:1], [*keep_fds, child.lifeline, *supervisor.fds]
             groups, request.gid, request.uid = None, -1, -1
         child.spawn(request, paths, args, environment, keep_fds, cwd, groups, executable)

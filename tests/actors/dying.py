@@ -1,4 +1,6 @@
-"""Children of plain multiprocessing, or scripts, that call die_with_parent themselves: KIND main|ended CALL."""
+"""Children of plain multiprocessing, or scripts, that call die_with_parent themselves: KIND THREAD CALL.
+
+THREAD: who starts them: the main thread, one that has "ended", or one that is "running"."""
 
 from __future__ import annotations
 
@@ -113,9 +115,14 @@ def main() -> None:
     if thread == "main":
         start()
     else:
-        worker = threading.Thread(target=start)
+        started, never = threading.Event(), threading.Event()
+        worker = threading.Thread(
+            target=lambda: (start(), started.set(), thread == "running" and never.wait()), daemon=True
+        )
         worker.start()
-        worker.join()
+        started.wait()
+        if thread == "ended":
+            worker.join()
     if kind == "script":
         import json
 

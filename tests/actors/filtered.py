@@ -1,7 +1,7 @@
 """Starts a process where seccomp refuses CALL with ERRNO: METHOD main|other CALL ERRNO before|between.
 
-METHOD: a start method, or a program's keywords: "Popen(user=65534)". "between": a first start has succeeded before the
-filter came. Prints what the start raised and what it left.
+METHOD: a start method, with keywords or without: "fork(tree=True)"; or a program's keywords: "Popen(user=65534)".
+"between": a first start has succeeded before the filter came. Prints what the start raised and what it left.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ def state() -> tuple[object, ...]:
 def main() -> None:
     method, thread, call, error, when = sys.argv[1:]
     program = method.startswith("Popen")
-    make = functools.partial(Program, method) if program else orphanguard.get_context(method).Process
+    name, _, keywords = method.partition("(")
+    make = functools.partial(Program, method)
+    if not program:
+        make = functools.partial(orphanguard.get_context(name).Process, **eval(f"dict({keywords or ')'}"))
 
     def run() -> None:
         resource_tracker.ensure_running()

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from .. import _native
 from .._bin import RUN
-from .._supervisor import Options, Supervisor, command
+from .._errors import not_executable
+from .._supervisor import STATUS, Options, Supervisor, command
 from . import _process, _stdlib
 from ._arrival import arrive_forked
 
@@ -42,7 +43,7 @@ class Held:
         """As ``os.fork()``; the pid is the supervisor's, and what returns 0 is the worker."""
         pid = _native.fork_armed()
         if pid == 0:
-            split(self._child.lifeline, *self.supervisor.fds, self.go, self.supervisor.arguments)
+            split(self._child.lifeline, self.supervisor.fds, self.go, self.supervisor.arguments)
             os.close(self._go_w)
             supervised(self.supervisor.containment, self.supervisor.signal)
             self.supervisor.close()
@@ -59,14 +60,15 @@ class Held:
             os.close(fd)
 
 
-def split(lifeline: int, control: int, status: int, go: int, arguments: Sequence[str]) -> None:
+def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) -> None:
     """In a forked child that is armed on ``lifeline``: returns in its own child, when that may run.
 
-    The others: `Supervisor.fds`, the pipe over which it is told to, and `Options.arguments`.
+    ``fds`` and ``arguments`` are a `Supervisor`'s; over the pipe ``go`` the worker is told to run.
     """
     supervisor = os.getpid()
     worker = supervisor
     try:
+        _native.rehearse_pdeathsig()  # while a refusal can be told: the worker inherits this thread's seccomp filters
         worker = os.fork()
         if worker == 0:
             _native.arm_pdeathsig(9, supervisor)
@@ -74,14 +76,18 @@ def split(lifeline: int, control: int, status: int, go: int, arguments: Sequence
                 os._exit(127)
             os.close(go)
             return
-        for fd in (lifeline, control, status):
+        for fd in (lifeline, *fds):
             os.set_inheritable(fd, True)
-        os.execv(RUN, command(lifeline, control, status, *arguments, f"--child-pid={worker}"))
+        try:
+            os.execv(RUN, command(lifeline, *fds, *arguments, f"--child-pid={worker}"))
+        except OSError as error:
+            raise not_executable(RUN, error) from None
     except BaseException as error:  # a signal handler's, too: nothing of the caller's may run here
-        event = {"event": "failed", "exit": 125, "errno": getattr(error, "errno", 0), "what": f"supervisor: {error!r}"}
         if worker != 0:
+            what = error.strerror if isinstance(error, OSError) else f"supervisor: {error!r}"
+            event = {"event": "failed", "exit": 125, "errno": getattr(error, "errno", 0), "what": what}
             with contextlib.suppress(OSError):
-                os.write(status, json.dumps(event).encode()[:4000] + b"\n")
+                os.write(fds[STATUS], json.dumps(event).encode()[:4000] + b"\n")
         os._exit(127)
 
 
@@ -103,15 +109,13 @@ def arrive_forked_below(
 ) -> None:
     """In a fork server's child.
 
-    ``indexes``: those of `Supervisor.fds`, of the pipe that holds the worker, and of a pidfd of the process that asked
-    the server: our parent is the server, whose death is nobody else's.
+    ``indexes``: those of `Supervisor.fds`, and of the pipe that holds the worker.
     """
     arrive_forked(lifeline_index, answer_index)
     lifeline = _native.armed()
-    control, status, go, asker = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
-    os.set_inheritable(asker, True)
-    split(lifeline, control, status, go, [f"--parent-fd={asker}", *arguments])
-    for fd in (control, status, asker):
+    *fds, go = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
+    split(lifeline, fds, go, arguments)
+    for fd in fds:
         os.close(fd)
     supervised(*what)
     _process.below = lifeline

@@ -97,7 +97,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
     method = "forkserver"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        answer_r = answer_w = data_w = asker = -1
+        answer_r = answer_w = data_w = -1
         sent = False
         held = None
         child = ForkServerChild(_native.lifeline_open(pdeathsig=False))
@@ -105,8 +105,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             answer_r, answer_w = _native.pipe()
             if process_obj._tree is not None:  # type: ignore[attr-defined]
                 held = self.below(child, process_obj)
-                asker = _native.pidfd_open(os.getpid())
-            arming = self._arming(child.lifeline, answer_w, held, asker)
+            arming = self._arming(child.lifeline, answer_w, held)
             data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
             _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
             status, data_w = _stdlib.forkserver_connect(self._fds)
@@ -139,16 +138,16 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         finally:
             if held is not None:
                 held.close()
-            for fd in (answer_r, answer_w, data_w, asker):
+            for fd in (answer_r, answer_w, data_w):
                 if fd >= 0:
                     os.close(fd)
 
-    def _arming(self, lifeline: int, answer: int, held: Held | None, asker: int) -> Arming:
+    def _arming(self, lifeline: int, answer: int, held: Held | None) -> Arming:
         indexes = [self.duplicate_for_child(fd) for fd in (lifeline, answer)]
         if held is None:
             return Arming("_arrival", "arrive_forked", *indexes)
         supervisor = held.supervisor
-        more = [self.duplicate_for_child(fd) for fd in (*supervisor.fds, held.go, asker)]
+        more = [self.duplicate_for_child(fd) for fd in (*supervisor.fds, held.go)]
         what = supervisor.containment, supervisor.signal
         return Arming("_below", "arrive_forked_below", *indexes, more, supervisor.arguments, *what)
 

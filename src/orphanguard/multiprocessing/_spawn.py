@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 
 def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-    from .._supervisor import command, words
+    from .._supervisor import blamed, command, words
 
     assert child.supervisor is not None
     ours = (child.lifeline, *child.supervisor.fds)
-    pid = spawnv(child, RUN, command(*ours, *child.supervisor.arguments, *words([path]), *args), [*fds, *ours])
+    try:
+        pid = spawnv(child, RUN, command(*ours, *child.supervisor.arguments, *words([path]), *args), [*fds, *ours])
+    except OSError as error:
+        raise blamed(error) from None
     child.supervisor.started()
     child.supervisor.await_command(child.pidfd, path)
     return pid
