@@ -40,7 +40,7 @@ class Guard:
 
 _NOT_FOR_ROOT = "the child becomes root in all its user ids (a setuid-root program)"
 _CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: mostly an early death"
-_UNRUN_FORK = "the parent dies while a fork of another thread, older than this child, has not run yet: a program survives"
+_UNRUN_FORK = "the parent dies while an elder fork of another thread has not run yet: a program survives"
 _LIFELINE_ALONE = (
     _NOT_FOR_ROOT,
     _UNRUN_FORK,
