@@ -116,8 +116,8 @@ def test_a_signal_to_the_group_may_come_twice(to: str, how: dict[str, Any], time
     if times == 2:
         assert program.stdout.readline() == "told\n"
     program.send_signal(signal.SIGTERM)
-    assert program.communicate(timeout=DEATH)[0] == ""
-    assert program.returncode == -signal.SIGTERM
+    assert program.wait(timeout=DEATH) == -signal.SIGTERM
+    assert program.communicate()[0] == ""
 
 
 @pytest.mark.parametrize("how", ["killpg", "kill"])
