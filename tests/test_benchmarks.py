@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import cost_tables
+from benchmarks import cost_tables, render, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,3 +73,20 @@ def test_costs(tmp_path: Path) -> None:
     assert 0 < (costs.median("ours", "wait, 10 live") or 0) < 1
     assert costs.children["ours"]["10"]["threads"] == 0
     assert 1 <= costs.children["ours"]["10"]["fds"] <= 2.2  # 2, and the lifeline's own
+
+
+def test_each_table_has_a_place_and_is_up_to_date() -> None:
+    found = tables.read(render.RESULTS)
+    texts = "".join((ROOT / name).read_text() for name in render.TEXTS)
+    places = re.findall(r"<!-- measured: (.*) -->", texts)
+    assert set(places) == set(render.sections(found, cost_tables.Costs(render.COSTS)))
+    for name, content in render.outputs(found).items():
+        assert (ROOT / name).read_text() == content, f"{name}: python -m benchmarks.render --write"
+
+
+def test_a_place_without_an_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no <!-- end -->"):
+        render.fill("<!-- measured: about -->\nold", {"about": "new"})
+    assert render.fill("a <!-- measured: about -->\nold<!-- end --> b", {"about": "new "}) == (
+        "a <!-- measured: about -->\nnew <!-- end --> b"
+    )

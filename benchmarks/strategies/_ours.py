@@ -1,6 +1,6 @@
 """What the files of orphanguard's own share.
 
-First what it promises nothing about, by row, with the reason. README.md says the same.
+First what it promises nothing about, by row, with the reason. docs/promise.md says the same.
 """
 
 from __future__ import annotations

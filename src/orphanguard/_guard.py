@@ -44,6 +44,7 @@ _OTHER_UIDS = (
 )
 _CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: mostly an early death"
 _INIT = "the child is the init of a pid namespace"
+_UNRUN_FORK = "the parent dies while an elder fork of another thread has not run yet: a program survives"
 _PDEATHSIG_ALONE = (
     "the child changes its effective uid or gid, or executes a setuid program or one with capabilities",
     "the parent drops to another uid",
@@ -60,8 +61,8 @@ def _on_lifeline(pdeathsig: bool, signal: int, *defeated_by: str) -> Guard:
     layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
     # Global root's signals reach everybody (sigio_perm() of fs/fcntl.c).
     uids = () if _native.is_global_root() else (_OTHER_UIDS,)
-    init = () if pdeathsig else (_INIT,)
-    return Guard(layers, signal=signal, defeated_by=(*defeated_by, *uids, *init, _CLOSED))
+    alone = () if pdeathsig else (_UNRUN_FORK, _INIT)
+    return Guard(layers, signal=signal, defeated_by=(*defeated_by, *uids, *alone, _CLOSED))
 
 
 def supervised_child(containment: str, signal: int) -> Guard:
