@@ -107,8 +107,8 @@ static int next_kept(const struct og_spawn_child *a, int to, int *i)
     while (*i >= 0 && s->keep_fds[*i] > to)
         --*i;
     int fd = *i >= 0 ? s->keep_fds[*i] : STDERR_FILENO;
-    if (s->lifeline <= to && s->lifeline > fd)
-        fd = s->lifeline;
+    if (s->child->lifeline <= to && s->child->lifeline > fd)
+        fd = s->child->lifeline;
     return a->report <= to && a->report > fd ? a->report : fd;
 }
 
@@ -197,7 +197,7 @@ int og_spawn_child(void *argument)
     struct og_error *err = a->err;
 
     /* First, so that it dies with its parent wherever it is held up below. */
-    if (s->lifeline >= 0 && og_make_mine(s->lifeline, err) < 0)
+    if (s->child->lifeline >= 0 && og_make_mine(s->child->lifeline, err) < 0)
         goto fail;
     if (a->shares_fds && leave_fds(a, err) < 0)
         goto fail;
@@ -233,7 +233,7 @@ int og_spawn_child(void *argument)
         close_others(a);
     else
         og_lifelines_close_copies(a->report);
-    if (s->lifeline >= 0 && !a->shares_fds && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
+    if (s->child->lifeline >= 0 && !a->shares_fds && og_die_if_hung_up(s->child->lifeline, s->signal, err) < 0)
         goto fail;
     if (!a->no_handlers)
         reset_handlers();

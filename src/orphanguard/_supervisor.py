@@ -16,10 +16,9 @@ import select
 import signal as _signal
 from typing import TYPE_CHECKING, Any
 
-from . import _native
 from ._bin import RUN
 from ._errors import RESOURCES, GuardUnavailable, os_error
-from ._fds import OwnFd
+from ._fds import pipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,26 +74,18 @@ class Supervisor:
         self.containment = options.containment
         # We keep a reader of it, or an order to a supervisor that has ended would be a SIGPIPE for those who don't
         # ignore that.
-        reader, control = _native.pipe()
-        try:
-            status, self._status_w = _native.pipe()
-        except BaseException:
-            os.close(reader)
-            os.close(control)
-            raise
-        os.set_blocking(control, False)
-        self._reader, self._control, self._status = OwnFd(reader), OwnFd(control), OwnFd(status)
+        self._reader, self._control = pipe()
+        self._status, self._status_w = pipe()
+        os.set_blocking(self._control.fd, False)
 
     @property
     def fds(self) -> tuple[int, int]:
         """Those that it inherits, besides its lifeline."""
-        return self._reader.fd, self._status_w
+        return self._reader.fd, self._status_w.fd
 
     def started(self) -> None:
         """It has its copies."""
-        status, self._status_w = self._status_w, -1
-        if status >= 0:
-            os.close(status)
+        self._status_w.close()
 
     def await_command(self, pidfd: int, executable: Any = None) -> None:
         """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""

@@ -11,7 +11,7 @@ import mmap
 import os
 import signal as _signal
 import sys
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from . import _native
 from ._errors import GuardUnavailable
@@ -54,22 +54,16 @@ class PreexecFn:
 
     Used for a second child, or in a child of another process, the program is not started: the reason goes
     to stderr and ``Popen`` raises `subprocess.SubprocessError`. Costs the parent one fd until the child has
-    been reaped (given back when the next one is made).
+    been reaped (given back when the next child is started).
 
     Raises `GuardUnavailable` if the kernel can't keep the promise, and OSError when resources run out.
     """
 
-    # Lifelines of children whose hook object is gone: they must outlast it.
-    _orphaned: ClassVar[list[tuple[int, mmap.mmap]]] = []
-
-    _UNUSED, _CLAIMED, _DONE = 0, 1, 2
-
     def __init__(self) -> None:
-        self._close_ended()
         self._owner = os.getpid()
-        self._lifeline = -1
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
-        self._lifeline = _native.lifeline_open(pdeathsig=True, for_hook=True)
+        self._held = _native.child()
+        _native.lifeline_open(self._held, pdeathsig=True, for_hook=True)
 
     def __call__(self) -> None:
         """In the child. Not for you to call."""
@@ -79,31 +73,9 @@ class PreexecFn:
         if not _native.claim(self._state):
             refuse("PreexecFn", "already used for another child. Make a new one for each Popen.")
         try:
-            _native.arm(self._lifeline, pdeathsig=origin.by_main_thread)
+            _native.arm(self._held.lifeline, pdeathsig=origin.by_main_thread)
         except OSError as error:
             refuse("PreexecFn", str(error))
-        finally:
-            self._state[0] = self._DONE
-
-    def __del__(self) -> None:
-        if getattr(self, "_lifeline", -1) < 0 or self._owner != os.getpid():
-            return
-        if _native.claim(self._state):  # so that a child that comes late finds it taken
-            _native.lifeline_close(self._lifeline)
-        else:
-            self._orphaned.append((self._lifeline, self._state))
-
-    @classmethod
-    def _close_ended(cls) -> None:
-        for entry in cls._orphaned.copy():
-            lifeline, state = entry
-            if state[0] == cls._DONE and not _native.lifeline_owner(lifeline):
-                with contextlib.suppress(ValueError):  # another thread was faster
-                    cls._orphaned.remove(entry)
-                    _native.lifeline_close(lifeline)
-
-
-os.register_at_fork(after_in_child=PreexecFn._orphaned.clear)
 
 
 def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None) -> Guard:
