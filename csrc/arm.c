@@ -73,7 +73,7 @@ int og_make_mine(int fd, struct og_error *err)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || flags & OG_REVOKED)
-        return og_fail(err, flags < 0 ? errno : ECANCELED, flags < 0 ? "fcntl(F_GETFL)" : "lifeline");
+        return og_fail(err, flags < 0 ? errno : ECANCELED, flags < 0 ? "fcntl(F_GETFL)" : "lifeline (its start was given up)");
     return sig;
 }
 

@@ -108,9 +108,10 @@ static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
     return pid;
 }
 
-static int reap(int pidfd)
+static int reap(const struct og_spawn *s, int pidfd)
 {
     siginfo_t ignored;
+    (void)og_lifeline_owner(s->child->lifeline); /* once seen, another child may have it */
     while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
         ;
     close(pidfd);
@@ -145,7 +146,7 @@ static int start_once(struct og_spawn_child *child, int memory, struct og_spawn 
         return -1;
     }
     if (err->call)
-        return reap(high);
+        return reap(s, high);
     s->child->pid = pid;
     s->child->pidfd = high;
     return 0;
@@ -274,7 +275,7 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     og_fail(err, known ? report.code : EPROTO, calls[known ? report.step : LAUNCH_ARGUMENTS]);
     int pidfd = s->child->pidfd;
     s->child->pid = s->child->pidfd = -1;
-    return reap(pidfd);
+    return reap(s, pidfd);
 }
 
 /* All as here, and nothing above stderr. Python sets what shall be otherwise. */

@@ -144,11 +144,11 @@ def test_the_fork_server_dies_with_its_parent() -> None:
 
 UNARMED = """
 import orphanguard._native
-def fork_too(pid):
+def fork_too(_, pid):
     sibling = os.fork() or idle()
     say(child=pid, sibling=sibling)
     idle()
-orphanguard._native.pidfd_open = fork_too
+orphanguard._native.pidfd_hold = fork_too
 ctx.Process(target=idle).start()
 """
 

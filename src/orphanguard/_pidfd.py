@@ -24,8 +24,6 @@ from ._native import wait_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ._supervisor import Supervisor
 
 #: What the standard library's fork server reports for a child whose status was lost.

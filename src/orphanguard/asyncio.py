@@ -56,7 +56,6 @@ class TreeProcess(_standard_subprocess.Process):
 
 
 class _Transport(_Base):  # type: ignore[misc]
-
     def _start(  # noqa: PLR0917 (the standard library's order)
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **kwargs: Any
     ) -> None:

@@ -96,13 +96,11 @@ def arrive_spawned_below(lifeline: int, containment: str, signal: int) -> None:
     _process.below = lifeline
 
 
-def arrive_forked_below(
-    arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], *what: Any
-) -> None:
+def arrive_forked_below(arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], *what: Any) -> None:
     """In a fork server's child.
 
-    ``arrival``: those of `arrive_forked`. ``indexes``: those of `Supervisor.fds`, of the pipe that holds the worker, and of a pidfd of the process that asked
-    the server: our parent is the server, whose death is nobody else's.
+    ``arrival``: what `arrive_forked` is told. ``indexes``: those of `Supervisor.fds`, of the pipe that holds the
+    worker, and of a pidfd of the process that asked the server: our parent is the server, whose death is nobody else's.
     """
     arrive_forked(*arrival)
     lifeline = _native.armed()

@@ -11,8 +11,8 @@ What is relied on, and checked by tests/test_stdlib_drift.py:
   ``util.Finalize``.
 - ``popen_spawn_posix.Popen._launch`` calls ``os.pipe``, ``spawn.get_preparation_data`` and ``util.spawnv_passfds``; it
   closes the child's ends by ``os.close``, and leaves the parent's to a ``util.Finalize``.
-- ``ForkServer.ensure_running`` calls ``os.pipe`` once and ``util.spawnv_passfds``, and sets ``_forkserver_alive_fd`` and,
-  last, ``_forkserver_pid``; ``connect_to_new_process`` calls ``os.pipe`` twice. Both call ``os.close`` for pipe ends.
+- ``ForkServer.ensure_running`` calls ``os.pipe`` once and ``util.spawnv_passfds``, and sets ``_forkserver_alive_fd``
+  and, last, ``_forkserver_pid``; ``connect_to_new_process`` calls ``os.pipe`` twice. Both call ``os.close`` for ends.
 - ``spawn.prepare`` ignores keys that it does not know; the preparation data is unpickled before it runs.
 """
 
