@@ -23,6 +23,9 @@ from orphanguard import asyncio as guarded_asyncio
 OURS = os.path.dirname(orphanguard.__file__)
 
 
+PID = os.getpid()
+
+
 class Interrupted(Exception):
     pass
 
@@ -151,7 +154,8 @@ def interrupt_at(number: int, call: object) -> bool:
     counter = itertools.count()
 
     def local(frame, event, argument):
-        if event == "opcode" and next(counter) == number:
+        # No line: where an exception is being handed on, and no signal is looked for.
+        if event == "opcode" and frame.f_lineno and os.getpid() == PID and next(counter) == number:
             raise Interrupted
         return local
 

@@ -197,7 +197,8 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
         hand_over()
     except BaseException:
         hand_over()
-        alive[1].close()
+        for end in alive:
+            end.close()
         raise
 
 
