@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,31 @@ print(interrupted > 2, "no process left" if after[1] == before[1] else f"left: {
 allowed = interrupted if method == "forkserver" else max(8, interrupted // 3)
 print("fds fine" if lost <= allowed else f"{lost} fds lost in {interrupted}")
 """
+
+
+# How many bytecodes there are between two that are tried.
+STRIDES = {
+    "fork": 3,
+    "fork tree": 11,
+    "spawn": 5,
+    "spawn tree": 11,
+    "forkserver": 7,
+    "forkserver tree": 23,
+    "server": 151,
+    "Popen": 3,
+    "Popen tree": 11,
+    "Popen preexec_fn": 3,
+    "PreexecFn": 1,
+    "asyncio": 7,
+}
+
+
+@pytest.mark.parametrize("what", STRIDES)
+def test_at_each_bytecode(what: str) -> None:
+    command = [sys.executable, Path(__file__).parent / "actors" / "interrupted.py", what, str(STRIDES[what])]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert result.stdout == "True []\n", result.stderr
+    assert "Exception ignored" not in result.stderr
 
 
 @pytest.mark.parametrize("tree", [(), ("tree",)], ids=["", "tree"])
