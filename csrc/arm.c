@@ -406,6 +406,7 @@ int og_forked(int pid)
         return og_report(&err);
     start.child->pid = pid;
     start.child->pidfd = pidfd;
+    start.child->running = 1;
     start.child->identity = og_pidfd_identity(pidfd);
     give_order(GO);
     return pid;

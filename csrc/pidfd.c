@@ -135,10 +135,12 @@ void og_pidfd_close(struct og_child *child)
     child->pidfd = -1;
 }
 
-/* When nobody has a use for it any more; the child may live. */
+/* When nobody has a use for it any more; or so it seems. Python finalises all that is in a cycle, and a Popen in there may
+ * just have gone to those that are polled until they have ended. */
 void og_child_free(struct og_child *child)
 {
-    og_pidfd_close(child);
+    if (!child->running)
+        og_pidfd_close(child);
     og_lifeline_give_back(child);
 }
 
@@ -197,6 +199,7 @@ void og_child_reap(struct og_child *child)
     bool armed = child->lifeline >= 0 && fcntl(child->lifeline, F_GETOWN) == child->pid;
     if (still_it(child->pidfd, child->identity))
         (void)waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG);
+    child->running = 0;
     og_give_back(child, armed);
 }
 

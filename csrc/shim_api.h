@@ -30,6 +30,7 @@ struct og_child {
     int pid;
     int pidfd;          /* close-on-exec; -1: there is no child */
     long long identity; /* of the pidfd: og_pidfd_identity() */
+    int running;        /* nobody has seen its end */
 };
 
 int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hook);

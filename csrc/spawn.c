@@ -342,5 +342,6 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     if (code < 0)
         return refused(s, err.code, err.call);
     s->child->identity = og_pidfd_identity(s->child->pidfd);
+    s->child->running = 1;
     return 0;
 }

@@ -45,7 +45,7 @@ def child() -> Any:
     """What a parent holds for one child: a struct og_child of csrc/shim_api.h, empty.
 
     Calls fill it in themselves, so that no signal handler gets between the opening of an fd and its owner. When it is
-    collected all is given back.
+    collected all is given back, but for the pidfd of a child that may run yet.
     """
     return ffi.gc(ffi.new("struct og_child *", {"lifeline": -1, "pidfd": -1}), lib.og_child_free)
 

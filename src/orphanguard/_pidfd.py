@@ -254,6 +254,7 @@ class Child:
         try:
             if self.pidfd < 0:  # else an exception has interrupted this, and it is called again
                 _native.pidfd_hold(self.held, pid)
+                self.held.running = 1
         except ProcessLookupError:
             pass
         except OSError:  # then there will be no child; as long as it has not been reaped, the pid is its own

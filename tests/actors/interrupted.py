@@ -7,6 +7,7 @@ look for signals at fewer). Raises there itself, so that it is exact. Prints how
 from __future__ import annotations
 
 import asyncio as standard_asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -122,7 +123,7 @@ class Asyncio(Program):
             await process.wait()
 
         interrupts = False
-        guarded_asyncio._Transport._start = lambda *args, **kwargs: start(*args, **kwargs)
+        guarded_asyncio._Transport._start = start
         standard_asyncio.run(run())
 
     of_transport = guarded_asyncio._Transport._start
@@ -154,10 +155,8 @@ def state() -> tuple[object, ...]:
     kept = _native.lifeline_open(pdeathsig=False)
     fds = {}
     for fd in os.listdir("/proc/self/fd"):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             fds[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
-        except FileNotFoundError:
-            pass
     del fds[kept]
     _native.lifeline_close(kept)
     mine = children(os.getpid())

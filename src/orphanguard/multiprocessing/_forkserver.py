@@ -113,6 +113,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             answer_w.close()
             self.pid = _stdlib.read_signed(child.status.fd)
             _native.pidfd_hold(child.held, self.pid)
+            child.held.running = 1
             with open(data_w.fd, "wb", closefd=False) as file:
                 file.write(data)
             self._await_answer(answer_r.fd, child)
