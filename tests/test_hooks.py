@@ -199,7 +199,7 @@ def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
 
 
 def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
-    """Forked, but not so far yet: its lifeline may be the next child's by now. It must not run on it, nor unguarded."""
+    """Forked, but not so far yet: nobody holds its lifeline any more. It must not run on it, nor unguarded."""
     hook = orphanguard.PreexecFn()
     go_read, go_write = os.pipe()
     pid = os.fork()
@@ -213,7 +213,7 @@ def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
     del hook
     os.write(go_write, b"x")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
-    assert "already used" in capfd.readouterr().err
+    assert "given up" in capfd.readouterr().err
     os.close(go_read)
     os.close(go_write)
 

@@ -120,8 +120,8 @@ import os, orphanguard
 from orphanguard import _native
 process = orphanguard.get_context("fork").Process(target=print, args=("the child ran",))
 open_lifeline = _native.lifeline_open
-def broken(pdeathsig):
-    fd = open_lifeline(pdeathsig=pdeathsig)
+def broken(held, pdeathsig):
+    fd = open_lifeline(held, pdeathsig=pdeathsig)
     os.dup2(os.open("/", os.O_RDONLY), fd)  # nothing that can be armed: F_SETOWN works, poll does not hang up
     os.close(fd)
     return fd

@@ -12,7 +12,7 @@ import os
 import signal as _signal
 import sys
 import warnings
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 from . import _native
 from ._errors import GuardUnavailable
@@ -60,24 +60,18 @@ class PreexecFn:
 
     Used for a second child, or in a child of another process, the program is not started: the reason goes
     to stderr and ``Popen`` raises `subprocess.SubprocessError`. Costs the parent one fd until the child has
-    been reaped (given back when the next one is made).
+    been reaped (given back when the next child is started).
 
     Raises `GuardUnavailable` if the kernel can't keep the promise, and OSError when resources run out.
     """
 
-    # Lifelines of children whose hook object is gone: they must outlast it.
-    _orphaned: ClassVar[list[tuple[int, mmap.mmap]]] = []
-
-    _UNUSED, _CLAIMED, _DONE = 0, 1, 2
-
     def __init__(self) -> None:
         if is_preexec_fn(sys._getframe(1)):
             refuse("PreexecFn", "the parentheses are missing: preexec_fn=orphanguard.PreexecFn(), made in the parent.")
-        self._close_ended()
         self._owner = os.getpid()
-        self._lifeline = -1
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
-        self._lifeline = _native.lifeline_open(pdeathsig=True, for_hook=True)
+        self._held = _native.child()
+        _native.lifeline_open(self._held, pdeathsig=True, for_hook=True)
 
     def __call__(self) -> None:
         """In the child. Not for you to call."""
@@ -87,33 +81,13 @@ class PreexecFn:
         if not _native.claim(self._state):
             refuse("PreexecFn", "already used for another child. Make a new one for each Popen.")
         try:
-            _native.arm(self._lifeline, pdeathsig=origin.by_main_thread)
+            _native.arm(self._held.lifeline, pdeathsig=origin.by_main_thread)
         except OSError as error:
             refuse("PreexecFn", str(error))
-        finally:
-            self._state[0] = self._DONE
 
     def __del__(self) -> None:
-        if getattr(self, "_lifeline", -1) < 0 or self._owner != os.getpid():
-            return
-        if _native.claim(self._state):  # so that a child that comes late finds it taken
-            _native.lifeline_close(self._lifeline)
-            if warnings is not None:  # not at the very end of the interpreter
-                warnings.warn("a PreexecFn() that no child has used was dropped", RuntimeWarning, stacklevel=2)
-        else:
-            self._orphaned.append((self._lifeline, self._state))
-
-    @classmethod
-    def _close_ended(cls) -> None:
-        for entry in cls._orphaned.copy():
-            lifeline, state = entry
-            if state[0] == cls._DONE and not _native.lifeline_owner(lifeline):
-                with contextlib.suppress(ValueError):  # another thread was faster
-                    cls._orphaned.remove(entry)
-                    _native.lifeline_close(lifeline)
-
-
-os.register_at_fork(after_in_child=PreexecFn._orphaned.clear)
+        if getattr(self, "_owner", 0) == os.getpid() and not self._state[0] and warnings is not None:
+            warnings.warn("a PreexecFn() that no child has used was dropped", RuntimeWarning, stacklevel=2)
 
 
 def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None) -> Guard:
