@@ -14,6 +14,8 @@ from witness import DEATH, LIFE, METHODS, Watched, parent
 
 import orphanguard
 
+# Many of these drop one on purpose: test_a_hook_that_no_child_uses_says_so.
+pytestmark = pytest.mark.filterwarnings("ignore:a PreexecFn:RuntimeWarning")
 SLEEP = ["sleep", "1000"]
 
 
