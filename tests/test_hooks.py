@@ -14,8 +14,6 @@ from witness import DEATH, LIFE, METHODS, Watched, parent
 
 import orphanguard
 
-# Many of these drop one on purpose: test_a_hook_that_no_child_uses_says_so.
-pytestmark = pytest.mark.filterwarnings("ignore:a PreexecFn:RuntimeWarning")
 SLEEP = ["sleep", "1000"]
 
 
@@ -152,12 +150,6 @@ print([child() for _ in range(2)])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEATH, check=True)
     assert done.stdout == "[0, 0]\n", done.stderr
-
-
-def test_a_hook_that_no_child_uses_says_so() -> None:
-    """initializer=orphanguard.PreexecFn, for one."""
-    with pytest.warns(RuntimeWarning, match="no child has used"):
-        orphanguard.PreexecFn()
 
 
 @pytest.mark.parametrize("hook", ["orphanguard.die_with_parent", "lambda: orphanguard.die_with_parent()"])

@@ -85,10 +85,6 @@ class PreexecFn:
         except OSError as error:
             refuse("PreexecFn", str(error))
 
-    def __del__(self) -> None:
-        if getattr(self, "_owner", 0) == os.getpid() and not self._state[0] and warnings is not None:
-            warnings.warn("a PreexecFn() that no child has used was dropped", RuntimeWarning, stacklevel=2)
-
 
 def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None) -> Guard:
     """Call it in a running child: the kernel will send it ``signal`` when its parent is gone.
