@@ -91,6 +91,8 @@ STRIDES = {
 
 @pytest.mark.parametrize("what", STRIDES)
 def test_at_each_bytecode(what: str) -> None:
+    if what == "PreexecFn" and sys.version_info >= (3, 12):
+        pytest.skip("Python 3.13 tells a trace function of no bytecodes there")
     command = [sys.executable, Path(__file__).parent / "actors" / "interrupted.py", what, str(STRIDES[what])]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert result.stdout == "True []\n", result.stderr
@@ -103,6 +105,7 @@ def test_interrupted_anywhere(method: str, rounds: int, tree: tuple[str, ...]) -
     command = [sys.executable, "-c", PROGRAM, method, str(rounds), *tree]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert result.stdout == "True no process left; fds fine\n", result.stderr
+    assert "Exception ignored" not in result.stderr
 
 
 def test_interrupted_right_after_the_fork() -> None:

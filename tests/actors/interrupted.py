@@ -183,6 +183,7 @@ def interrupt_at(number: int, call: object) -> bool:
         return local
 
     try:
+        sys._getframe().f_trace_opcodes = True  # or 3.12 and later do not look for those of the others
         sys.settrace(trace)
         call()
     except Interrupted:

@@ -57,6 +57,12 @@ def _ensure_running() -> None:
         raise
 
 
+def _write(pipe_end: OwnFd, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(pipe_end.fd, left) :]
+
+
 class ForkServerChild(Child):
     """A child whose parent, in the kernel's sense, is the fork server: that one reaps it and tells the status."""
 
@@ -105,21 +111,21 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
                 held = self.below(child, process_obj)
                 go_r, go_w = held.go_r, held.go_w
             arming = self._arming((child.lifeline, answer_w.fd, go_r.fd), held)
-            data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
+            preparation, data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
             _ensure_running()
             child.status, data_w = _stdlib.forkserver_connect(self._fds)
             answer_w.close()
             self.pid = _stdlib.read_signed(child.status.fd)
             _native.pidfd_hold(child.held, self.pid)
             child.held.running = 1
-            with open(data_w.fd, "wb", closefd=False) as file:
-                file.write(data)
+            _write(data_w, preparation)
             self._await_answer(answer_r.fd, child)
             self.pdeathsig = False
             self.adopt(child, process_obj)
             os.write(go_w.fd, GO)
             if held is not None:
                 held.release()
+            _write(data_w, data)  # may be megabytes, so only to one that reads
         except BaseException:
             _waiting.registry().remove(child)
             # Without all of its data, or without GO, the child ends by itself.

@@ -141,19 +141,19 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
             writer.close()
 
 
-def dump_for_forkserver(popen: Any, process_obj: BaseProcess, extra: Callable[[], object]) -> bytes:
-    """What a fork server's child reads from its data pipe; ``extra()`` is unpickled first of all."""
+def dump_for_forkserver(popen: Any, process_obj: BaseProcess, extra: Callable[[], object]) -> tuple[bytes, bytes]:
+    """What a fork server's child reads from its data pipe: ``extra()`` and how to prepare itself, then the process."""
     from multiprocessing import spawn
 
-    buffer = io.BytesIO()
+    preparation, process_data = io.BytesIO(), io.BytesIO()
     context.set_spawning_popen(popen)
     try:
         data = spawn.get_preparation_data(process_obj.name)
-        context.reduction.dump({"orphanguard": extra(), **data}, buffer)
-        context.reduction.dump(process_obj, buffer)
+        context.reduction.dump({"orphanguard": extra(), **data}, preparation)
+        context.reduction.dump(process_obj, process_data)
     finally:
         context.set_spawning_popen(None)
-    return buffer.getvalue()
+    return preparation.getvalue(), process_data.getvalue()
 
 
 def forkserver_inherited_fd(index: int) -> int:
