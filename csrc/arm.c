@@ -169,6 +169,7 @@ int og_arm_pdeathsig(int sig, int parent)
     siginfo_t ignored;
     if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0) < 0)
         return og_report(&(struct og_error){errno, "prctl(PR_SET_PDEATHSIG)"});
+    has_pdeathsig = true;
     /* Before Linux 6.18 the store above may be unseen by a parent that exits
      * right now while getppid() still names it. waitid() over all children
      * takes the tasklist lock, which orders the two. */
@@ -191,16 +192,26 @@ int og_armed(void)
     return origin.armed;
 }
 
-/* Whether what this process is armed on still reaches it: not after some changes of its uids. */
+/* The number alone proves nothing: this process may have closed it, and have a child's description under it by now. */
+static bool is_mine(int fd)
+{
+    return fd >= 0 && fcntl(fd, F_GETOWN) == getpid();
+}
+
+/* Whether what this process is armed on still reaches it: not after some changes of its uids, nor once it has closed what
+ * nobody else holds. */
 int og_armed_still(void)
 {
-    return origin.armed >= 0 && og_reaches_us(armed_as[0], armed_as[1]);
+    return origin.armed >= 0 && (origin.held_by_parent || is_mine(origin.armed)) &&
+           og_reaches_us(armed_as[0], armed_as[1]);
 }
 
 /* After a change of uids, which may have undone both layers. */
 int og_arm_again(void)
 {
     struct og_error err;
+    if (!is_mine(origin.armed))
+        return og_report(&(struct og_error){EBADF, "lifeline"});
     int sig = og_make_mine(origin.armed, &err);
     if (sig < 0 || (has_pdeathsig && og_is_main_thread() && og_set_pdeathsig(sig, &err) < 0) ||
         og_die_if_hung_up(origin.armed, sig, &err) < 0)
@@ -260,6 +271,7 @@ static void after_fork_in_child(void)
     int armed = start.armed;
     start.right = armed;
     start.armed = start.busy = 0;
+    has_pdeathsig = false;
 
     og_close_if_ours(&inherited);
     inherited = og_lifelines_leave(armed ? start.lifeline : -1);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +168,14 @@ def test_a_supervisor_that_is_not_there_is_named(how: str) -> None:
     error = without_programs(STARTS[how]).stderr.splitlines()[-1]
     assert error.startswith("orphanguard._errors.GuardUnavailable: [Errno 2] /nonexistent/program: No such file")
     assert "nothing was started" in error
+
+
+@pytest.mark.parametrize("options", [{}, {"preexec_fn": os.getpid}], ids=["", "preexec_fn"])
+def test_arguments_that_are_too_long_are_the_users(options: dict) -> None:
+    with pytest.raises(OSError, match="too long: 'echo'") as caught:
+        orphanguard.Popen(["echo", "x" * 2**18], tree=True, **options)
+    assert caught.value.errno == errno.E2BIG
+    assert not isinstance(caught.value, orphanguard.GuardUnavailable)
 
 
 def test_the_command_line_names_it() -> None:

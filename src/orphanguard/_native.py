@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn, Protocol
 
+    from .multiprocessing._below import Supervised
+
     class Origin(Protocol):
         """Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of shim_api.h."""
 
@@ -151,8 +153,7 @@ def fork_armed() -> int:
     return pid
 
 
-#: In a worker under a supervisor: its own pid, the containment, the signal.
-supervised: tuple[int, str, int] | None = None
+supervised: Supervised | None = None  #: in a worker under a supervisor
 #: The description that the child of `fork_armed` is armed on.
 armed_next_fork: Callable[[], int] = lib.og_armed_next_fork
 #: After an exception between a fork and `fork_armed`'s return: ends and reaps the child whose pid was lost there.

@@ -147,9 +147,9 @@ def command(lifeline: int, control: int, status: int, parent: int, *rest: Any) -
     return [RUN, *(f"--{name}-fd={fd}" for name, fd in fds.items()), *rest]
 
 
-def blamed(error: OSError) -> OSError:
-    """What is to be raised for an ``error`` of starting it."""
-    return not_executable(RUN, error) if error.filename == RUN else error
+def blamed(error: OSError, asked_for: Any) -> OSError:
+    """What is to be raised for an ``error`` of starting it, in the place of what was ``asked_for``."""
+    return not_executable(RUN, error, asked_for) if error.filename == RUN else error
 
 
 def words(

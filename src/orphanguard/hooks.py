@@ -10,13 +10,12 @@ import errno
 import mmap
 import os
 import signal as _signal
-import sys
 import warnings
 from typing import NoReturn
 
 from . import _native
 from ._errors import GuardUnavailable
-from ._forked import is_preexec_fn, multiprocessing_parent
+from ._forked import by_fork_server, is_preexec_fn, multiprocessing_parent
 from ._guard import Guard, current_guard, signal_number
 
 __all__ = ["PreexecFn", "die_with_parent", "preexec_fn"]
@@ -66,7 +65,7 @@ class PreexecFn:
     """
 
     def __init__(self) -> None:
-        if is_preexec_fn(sys._getframe(1)):
+        if is_preexec_fn():
             refuse("PreexecFn", "the parentheses are missing: preexec_fn=orphanguard.PreexecFn(), made in the parent.")
         self._owner = os.getpid()
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
@@ -116,15 +115,14 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     Raises ValueError for a signal that does not exist, and `GuardUnavailable` where this can't work.
     """
     sig = signal_number(signal)
-    if is_preexec_fn(sys._getframe(1)):
+    before_exec = is_preexec_fn()
+    if before_exec:
         _before_exec("die_with_parent", sig)  # a lifeline of this child's own would be lost with the exec
-    elif _native.armed() >= 0:
-        _arm_again()
-    elif (guard := current_guard()) is None or guard.layers == ("pdeathsig",):
+    elif not _arm_again():
         _arm(sig, parent_pid)
     guard = current_guard()
     assert guard is not None
-    if guard.scope == "thread":
+    if guard.scope == "thread" and not before_exec:
         warnings.warn(
             "die_with_parent(): this process was started by a thread that is not known to be its parent's main thread; "
             "the kernel will kill it when that thread ends, although the parent lives. Start it from the main thread, "
@@ -135,13 +133,16 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     return guard
 
 
-def _arm_again() -> None:
-    """Once more, for the case that the uids were changed; what is armed stays as it is."""
-    try:
+def _arm_again() -> bool:
+    """What is armed already, once more: the uids may have been changed. False if nothing is, or nothing any more."""
+    if _native.supervised is not None and _native.supervised.worker == os.getpid():
+        # Its lifeline is the supervisor's, which has no threads: PDEATHSIG is as good.
+        if _native.is_main_thread():
+            _native.arm_pdeathsig(_signal.SIGKILL, _native.supervised.supervisor)
+        return True
+    with contextlib.suppress(OSError):  # this process has closed its copy; its parent may have one
         _native.arm_again()
-    except OSError:  # this process has closed its own copy; its parent has one
-        if not _native.armed_still():
-            raise
+    return _native.armed_still()
 
 
 def _arm(sig: int, parent_pid: int | None) -> None:
@@ -151,14 +152,17 @@ def _arm(sig: int, parent_pid: int | None) -> None:
     expected = parent_pid or client or origin.parent
     if now and expected and expected != now:
         if _alive(expected):
-            raise GuardUnavailable(errno.EINVAL, _not_the_parent(expected, now, expected == client))
+            raise GuardUnavailable(
+                errno.EINVAL, _not_the_parent(expected, now, expected == client and by_fork_server())
+            )
         _end_by(sig)
     pdeathsig = sig == _signal.SIGKILL and bool(origin.by_main_thread) and _native.is_main_thread()
     if origin.lifeline >= 0:
         try:
             _native.arm_inherited(sig)
-        except OSError:  # it can't be opened anew: no /proc, or made under another uid
-            if not pdeathsig:
+        except OSError as error:
+            # It can't be opened anew: no /proc, or made under another uid.
+            if not pdeathsig or error.errno not in (errno.ENOENT, errno.EACCES):
                 raise
         if pdeathsig:
             _native.arm_pdeathsig(sig, origin.parent)
@@ -172,9 +176,9 @@ def _arm(sig: int, parent_pid: int | None) -> None:
         _native.arm_pdeathsig(sig, expected or now)
 
 
-def _not_the_parent(named: int, parent: int, by_fork_server: bool) -> str:
+def _not_the_parent(named: int, parent: int, server: bool) -> str:
     """Why the kernel tells this process nothing of the end of ``named``, which lives."""
-    if by_fork_server:
+    if server:
         return (
             f"process {named} had a fork server start this one, and the kernel tells this one of the server's end only "
             f'(process {parent}); use orphanguard.get_context("forkserver") there'
@@ -207,10 +211,13 @@ def _name(pid: int) -> str:
 
 def _alive(pid: int) -> bool:
     try:
-        os.close(_native.pidfd_open(pid))
+        pidfd = _native.pidfd_open(pid)
     except ProcessLookupError:
         return False
-    return True
+    try:
+        return not _native.wait_readable(pidfd, 0)  # a zombie is dead
+    finally:
+        os.close(pidfd)
 
 
 def _end_by(sig: int) -> None:

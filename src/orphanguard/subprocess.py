@@ -151,7 +151,7 @@ class Popen(_standard.Popen[AnyStr]):
             if self._tree is not None and isinstance(error, OSError):
                 from ._supervisor import blamed
 
-                raise blamed(error) from None
+                raise blamed(error, _command(args, executable, rest[_SHELL])[1]) from None
             raise
 
     def _spawn(  # noqa: PLR0917 (the standard library's order)

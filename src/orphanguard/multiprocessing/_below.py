@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from .. import _native
 from .._bin import RUN
-from .._errors import not_executable
+from .._errors import GuardUnavailable, not_executable
 from .._fds import pipe
 from .._supervisor import STATUS, Options, Supervisor, command
 from . import _process, _stdlib
@@ -79,18 +79,32 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
         try:
             os.execv(RUN, command(lifeline, *fds, *arguments, f"--child-pid={worker}"))
         except OSError as error:
-            raise not_executable(RUN, error) from None
+            raise not_executable(RUN, error, RUN) from None
     except BaseException as error:  # a signal handler's, too: nothing of the caller's may run here
         if worker != 0:
-            what = error.strerror if isinstance(error, OSError) else f"supervisor: {error!r}"
+            what = "supervisor"
+            if isinstance(error, GuardUnavailable):
+                what = str(error.strerror)
+            elif isinstance(error, OSError):
+                what = "fork" if worker == supervisor else "execve(orphanguard-run)"
             event = {"event": "failed", "exit": 125, "errno": getattr(error, "errno", 0), "what": what}
             with contextlib.suppress(OSError):
                 os.write(fds[STATUS], json.dumps(event).encode()[:4000] + b"\n")
         os._exit(127)
 
 
+class Supervised:
+    """In a worker: what it is under."""
+
+    def __init__(self, containment: str, signal: int) -> None:
+        self.worker = os.getpid()
+        self.supervisor = os.getppid()  # 0 in a pid namespace
+        self.containment = containment
+        self.signal = signal
+
+
 def supervised(containment: str, signal: int) -> None:
-    _native.supervised = os.getpid(), containment, signal
+    _native.supervised = Supervised(containment, signal)
 
 
 # --- in a worker that was not forked from its parent; see _arrival.py

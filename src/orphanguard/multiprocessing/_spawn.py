@@ -29,7 +29,7 @@ def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> 
     try:
         pid = spawnv(child, RUN, command(*ours, *child.supervisor.arguments, *words([path]), *args), [*fds, *ours])
     except OSError as error:
-        raise blamed(error) from None
+        raise blamed(error, path) from None
     child.supervisor.started()
     child.supervisor.await_command(child.pidfd, path)
     return pid
