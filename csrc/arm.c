@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 /* Armed for one fork(), and for this thread only. */
-#define NO_START ((struct og_start){.lifeline = -1, .gate_read = -1, .gate_write = -1, .child = -1})
-static __thread struct og_start start = {.lifeline = -1, .gate_read = -1, .gate_write = -1, .child = -1};
+#define NO_START ((struct og_start){.lifeline = -1, .gate_read = -1, .gate_write = -1})
+static __thread struct og_start start = {.lifeline = -1, .gate_read = -1, .gate_write = -1};
 
 /* fork() calls of this process, by whatever thread; changes under the lifeline's lock. */
 static int forks;
@@ -71,6 +71,11 @@ int og_make_mine(int fd, struct og_error *err)
         return og_fail(err, sig < 0 ? errno : EBADF, "fcntl(F_GETSIG)");
     if (fcntl(fd, F_SETOWN, getpid()) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
+    /* In this order: see is_over() of lifeline.c. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || flags & OG_REVOKED)
+        return og_fail(err, flags < 0 ? errno : ECANCELED, flags < 0 ? "fcntl(F_GETFL)" : "lifeline (its start was given up)");
     return sig;
 }
 
@@ -164,6 +169,7 @@ int og_arm_pdeathsig(int sig, int parent)
     siginfo_t ignored;
     if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0) < 0)
         return og_report(&(struct og_error){errno, "prctl(PR_SET_PDEATHSIG)"});
+    has_pdeathsig = true;
     /* Before Linux 6.18 the store above may be unseen by a parent that exits
      * right now while getppid() still names it. waitid() over all children
      * takes the tasklist lock, which orders the two. */
@@ -186,16 +192,26 @@ int og_armed(void)
     return origin.armed;
 }
 
-/* Whether what this process is armed on still reaches it: not after some changes of its uids. */
+/* The number alone proves nothing: this process may have closed it, and have a child's description under it by now. */
+static bool is_mine(int fd)
+{
+    return fd >= 0 && fcntl(fd, F_GETOWN) == getpid();
+}
+
+/* Whether what this process is armed on still reaches it: not after some changes of its uids, nor once it has closed what
+ * nobody else holds. */
 int og_armed_still(void)
 {
-    return origin.armed >= 0 && og_reaches_us(armed_as[0], armed_as[1]);
+    return origin.armed >= 0 && (origin.held_by_parent || is_mine(origin.armed)) &&
+           og_reaches_us(armed_as[0], armed_as[1]);
 }
 
 /* After a change of uids, which may have undone both layers. */
 int og_arm_again(void)
 {
     struct og_error err;
+    if (!is_mine(origin.armed))
+        return og_report(&(struct og_error){EBADF, "lifeline"});
     int sig = og_make_mine(origin.armed, &err);
     if (sig < 0 || (has_pdeathsig && og_is_main_thread() && og_set_pdeathsig(sig, &err) < 0) ||
         og_die_if_hung_up(origin.armed, sig, &err) < 0)
@@ -255,6 +271,7 @@ static void after_fork_in_child(void)
     int armed = start.armed;
     start.right = armed;
     start.armed = start.busy = 0;
+    has_pdeathsig = false;
 
     og_close_if_ours(&inherited);
     inherited = og_lifelines_leave(armed ? start.lifeline : -1);
@@ -327,17 +344,18 @@ static void pass_gate(void)
         _exit(127);
 }
 
-/* The next fork() of this thread arms its child on `fd`. 1 if that child will
+/* The next fork() of this thread arms its child, on the lifeline of `child`. 1 if that child will
  * have PDEATHSIG as well, else 0. */
-int og_arm_next_fork(int fd)
+int og_arm_next_fork(struct og_child *child)
 {
-    int gate[2];
-    int code = og_pipe(gate, 0);
+    struct pipe_end gate_read, gate_write;
+    int code = og_pipe(&gate_read, &gate_write, 0);
     if (code < 0)
         return code;
-    start.lifeline = fd;
-    start.gate_read = gate[0];
-    start.gate_write = gate[1];
+    start.child = child;
+    start.lifeline = child->lifeline;
+    start.gate_read = gate_read.fd;
+    start.gate_write = gate_write.fd;
     start.armed = 1;
     return og_is_main_thread();
 }
@@ -421,14 +439,15 @@ int og_forked(int pid)
     int pidfd = identify(pid, &err);
     if (pidfd < 0)
         return og_report(&err);
-    start.child = pidfd;
+    start.child->pid = pid;
+    start.child->pidfd = pidfd;
+    start.child->running = 1;
+    start.child->identity = og_pidfd_identity(pidfd);
     give_order(GO);
     return pid;
 }
 
-/* Python may be interrupted between a call's return and the next line; so the
- * pidfd of a new child is kept here as well, until the next start. 1 if this
- * thread is in the middle of a start: a signal handler of Python's has interrupted
+/* 1 if this thread is in the middle of a start: a signal handler of Python's has interrupted
  * it, and is going to start a child itself. */
 int og_begin_start(void)
 {
@@ -468,28 +487,16 @@ void og_fork_failed(void)
     close_gate();
 }
 
-int og_started_child(void)
+/* An exception, of a signal handler say, got between fork() and og_forked(): its
+ * pid was lost with the return of fork(). But a child arms itself before it waits
+ * at the gate, so the lifeline knows it: to be called before that is given back. */
+void og_abandon(void)
 {
-    return start.child;
-}
-
-/* An exception, of a signal handler say, got between a start and its end: ends
- * the child that this thread has started since og_begin_start() and returns
- * its pidfd, or -1. If og_forked() was not reached, its pid was lost with the
- * return of fork(). But a child arms itself before it waits at the gate, so the
- * lifeline knows it: to be called before that is closed. */
-int og_abandon(void)
-{
-    int pidfd = start.child;
-    start.child = -1;
     start.armed = 0;
-    if (pidfd >= 0)
-        og_kill_and_reap(pidfd);
-    else if (start.gate_read >= 0) {
+    if (start.gate_read >= 0) {
         give_order(STOP);
         int pid = start.right ? owner_soon(start.lifeline) : 0;
         if (pid)
             reap(pid);
     }
-    return pidfd;
 }

@@ -83,8 +83,12 @@ static struct pipe_end spare = {.fd = -1};
 static struct description {
     struct pipe_end end;
     bool for_hook; /* its child is forked by somebody else, and looks for it by its number; then it has an owner */
+    bool armed;    /* an owner has been seen */
+    bool revoked;  /* who is not its owner yet can't become it */
+    bool given_back;
 } *descriptions;
 static size_t description_count, description_room;
+static bool some_given_back;
 
 /* Write ends of data pipes that a forked child must not keep either: somebody waits for their end of file. Entries
  * whose pipe has been closed go when the next one comes. */
@@ -113,7 +117,7 @@ bool og_identify(struct pipe_end *end, int fd)
     return true;
 }
 
-bool og_still_ours(const struct pipe_end *end)
+int og_still_ours(const struct pipe_end *end)
 {
     struct pipe_end now;
     return end->fd >= 0 && og_identify(&now, end->fd) && now.dev == end->dev && now.ino == end->ino;
@@ -172,17 +176,17 @@ static int make_pipe(struct pipe_end *r, struct pipe_end *w, int flags, struct o
             if (fds[i] >= 0)
                 close(fds[i]);
             close(fds[!i]);
+            *r = *w = OG_NO_PIPE;
             return og_fail(err, code, "pipe2");
         }
     }
     return 0;
 }
 
-/* A pipe of blocking ends for Python, which closes them. With `keep_from_forks`, no forked child keeps its write end:
+/* A pipe of blocking ends. With `keep_from_forks`, no forked child keeps its write end:
  * an unguarded one would hide from the reader that this process is gone. */
-int og_pipe(int ends[2], int keep_from_forks)
+int og_pipe(struct pipe_end *reader_end, struct pipe_end *writer_end, int keep_from_forks)
 {
-    struct pipe_end r, w;
     struct og_error err;
     pthread_mutex_lock(&lock);
     if (keep_from_forks) {
@@ -202,14 +206,19 @@ int og_pipe(int ends[2], int keep_from_forks)
             kept_room = room;
         }
     }
-    int made = make_pipe(&r, &w, 0, &err);
+    int made = make_pipe(reader_end, writer_end, 0, &err);
     if (made == 0 && keep_from_forks)
-        kept_from_forks[kept_count++] = w;
+        kept_from_forks[kept_count++] = *writer_end;
     pthread_mutex_unlock(&lock);
+    return made < 0 ? og_report(&err) : 0;
+}
+
+int og_duplicate(struct pipe_end *copy, int fd)
+{
+    int made = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (made < 0)
-        return og_report(&err);
-    ends[0] = r.fd;
-    ends[1] = w.fd;
+        return og_report(&(struct og_error){errno, "fcntl(F_DUPFD_CLOEXEC)"});
+    (void)og_identify(copy, made);
     return 0;
 }
 
@@ -339,6 +348,7 @@ static int remember(int fd, struct og_error *err)
     }
     if (!known)
         known = &descriptions[description_count++];
+    *known = (struct description){.end = OG_NO_PIPE};
     return og_identify(&known->end, fd) ? 0 : og_fail(err, errno, "fstat");
 }
 
@@ -357,7 +367,37 @@ static struct strand *strand_of(const struct pipe_end *end)
     return NULL;
 }
 
-static void close_locked(int fd, bool may_spare)
+/* Who is armed on it. Before Linux 5.12 one that has been reaped is still named. */
+static int owner_of(int fd)
+{
+    int owner = fcntl(fd, F_GETOWN);
+    return owner > 0 && (kill(owner, 0) == 0 || errno != ESRCH) ? owner : 0;
+}
+
+/* Whether nobody is armed on it, and nobody will be. Where no owner has been seen,
+ * a child that is slow may be about to become it: one of a fork server that is
+ * gone, one whose start was interrupted. It shares this description, so it is
+ * told there. It looks for that after it has become the owner (og_make_mine), and
+ * here the owner is looked for afterwards: one of the two sees the other. */
+static bool is_over(struct description *known)
+{
+    int fd = known->end.fd;
+    if (!known->armed && !known->revoked) {
+        if (fcntl(fd, F_SETFL, OG_REVOKED | O_ASYNC | O_NONBLOCK) < 0)
+            return false;
+        known->revoked = true;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+    if (!owner_of(fd))
+        return true;
+    known->armed = true;
+    return false;
+}
+
+/* As long as its owner lives it is neither closed, since it may be the last that
+ * he has of it, nor another's: sweep() does that later. Whoever gives it back
+ * needs to know nothing of the child. */
+static void give_back(int fd)
 {
     struct pipe_end end;
     if (!og_identify(&end, fd))
@@ -365,8 +405,15 @@ static void close_locked(int fd, bool may_spare)
     struct strand *strand = strand_of(&end);
     if (!strand)
         return; /* closed behind our back: somebody else's by now */
-    /* Not a supervisor's: it sends SIGCONT now. */
-    if (may_spare && !strand->solo && fcntl(fd, F_GETSIG) == SIGKILL && !og_still_ours(&spare)) {
+    struct description *known = description_of(fd);
+    if (known && !is_over(known)) {
+        known->given_back = some_given_back = true;
+        return;
+    }
+    /* Only one that had an owner: else a child may be on its way to it. And not a supervisor's: it sends SIGCONT now. */
+    if (known && known->armed && !known->revoked && !strand->solo && fcntl(fd, F_GETSIG) == SIGKILL &&
+        !og_still_ours(&spare)) {
+        known->given_back = false;
         spare = end;
         return;
     }
@@ -377,6 +424,22 @@ static void close_locked(int fd, bool may_spare)
     if (strand->solo) {
         og_close_if_ours(&strand->writer);
         *strand = strands[--strand_count];
+    }
+}
+
+/* Those that were given back while their owners were alive. */
+static void sweep(void)
+{
+    if (!some_given_back)
+        return;
+    some_given_back = false;
+    for (size_t i = description_count; i-- > 0;) {
+        if (!descriptions[i].given_back)
+            continue;
+        if (og_still_ours(&descriptions[i].end))
+            give_back(descriptions[i].end.fd);
+        else
+            descriptions[i] = descriptions[--description_count];
     }
 }
 
@@ -405,9 +468,10 @@ static int take_spare(struct og_error *err)
     struct strand *strand = og_still_ours(&taken) ? strand_of(&taken) : NULL;
     if (!strand || !og_still_ours(&strand->writer))
         return -1;
+    description_of(taken.fd)->armed = false;
     if (fcntl(taken.fd, F_SETOWN, 0) < 0) {
         int code = errno;
-        close_locked(taken.fd, false);
+        give_back(taken.fd);
         return og_fail(err, code, "fcntl(F_SETOWN)");
     }
     return taken.fd;
@@ -426,17 +490,17 @@ static int open_new(int sig, bool solo, struct og_error *err)
     if (solo)
         fd = open_solo(err);
     if (fd >= 0 && (remember(fd, err) < 0 || og_load(fd, sig, err) < 0)) {
-        close_locked(fd, false);
+        give_back(fd);
         return -1;
     }
     return fd;
 }
 
 /* A description for one child to be armed on. It stays open in this process
- * until og_lifeline_close(), which is for after the child has been reaped.
+ * until it is given back, which is for after the child has been reaped.
  * `sig`: what the child is sent. `pdeathsig`: it will want that layer too, if
  * this is the main thread. `for_hook`: see struct description. */
-int og_lifeline_open(int sig, int pdeathsig, int for_hook)
+int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hook)
 {
     int fd = -1;
     struct og_error why = {0, NULL};
@@ -444,6 +508,7 @@ int og_lifeline_open(int sig, int pdeathsig, int for_hook)
     if (code < 0)
         return code;
     pthread_mutex_lock(&lock);
+    sweep();
     /* Those on one pipe may be signalled more than once (PER_PIPE): nothing to
      * SIGKILL, but a handler of another signal would run again. */
     bool solo = sig != SIGKILL;
@@ -451,28 +516,34 @@ int og_lifeline_open(int sig, int pdeathsig, int for_hook)
         fd = take_spare(&why);
     if (fd < 0 && !why.call)
         fd = open_new(sig, solo, &why);
-    if (fd >= 0)
+    if (fd >= 0) {
         description_of(fd)->for_hook = for_hook;
+        child->lifeline = fd;
+        child->parent = getpid();
+    }
     pthread_mutex_unlock(&lock);
     return fd >= 0 ? fd : og_report(&why);
 }
 
-void og_lifeline_close(int fd)
+/* `armed`: the caller has seen an owner. Gives it back and says so in one go, at which no signal handler of Python's can
+ * interrupt: else it would be given back never, or twice, when its number may be another child's. In a forked child
+ * nothing happens: there the number is none of ours. */
+void og_give_back(struct og_child *child, bool armed)
 {
     pthread_mutex_lock(&lock);
-    close_locked(fd, true);
+    struct description *known = child->lifeline >= 0 && child->parent == getpid() ? description_of(child->lifeline) : NULL;
+    if (known) {
+        known->armed |= armed;
+        give_back(child->lifeline);
+    }
+    child->lifeline = -1;
     pthread_mutex_unlock(&lock);
 }
 
-/* Closes it and says so in one go, at which no signal handler of Python's can interrupt: else it would be closed never,
- * or twice, when its number may be another child's. */
-void og_lifeline_give_back(int *fd)
+/* At any time, also while the child lives, or before it has armed itself. */
+void og_lifeline_give_back(struct og_child *child)
 {
-    pthread_mutex_lock(&lock);
-    if (*fd >= 0)
-        close_locked(*fd, true);
-    *fd = -1;
-    pthread_mutex_unlock(&lock);
+    og_give_back(child, false);
 }
 
 /* The pid that is armed on this description; 0 when nobody is yet, and again
@@ -480,8 +551,13 @@ void og_lifeline_give_back(int *fd)
  * number, so a recycled pid never shows here). */
 int og_lifeline_owner(int fd)
 {
-    int owner = fcntl(fd, F_GETOWN);
-    return owner > 0 ? owner : 0;
+    int owner = owner_of(fd);
+    pthread_mutex_lock(&lock);
+    struct description *known = owner ? description_of(fd) : NULL;
+    if (known)
+        known->armed = true;
+    pthread_mutex_unlock(&lock);
+    return owner;
 }
 
 /* Whether `fd` is a write end. A program that passes on a number which it has
@@ -544,9 +620,10 @@ struct pipe_end og_lifelines_leave(int own)
     struct pipe_end left = reader;
     og_lifelines_close_copies(-1);
     for (size_t i = 0; i < description_count; i++)
-        if (descriptions[i].end.fd != own && (!descriptions[i].for_hook || og_lifeline_owner(descriptions[i].end.fd)))
+        if (descriptions[i].end.fd != own && (!descriptions[i].for_hook || owner_of(descriptions[i].end.fd)))
             og_close_if_ours(&descriptions[i].end);
     strand_count = kept_count = description_count = 0;
+    some_given_back = false;
     spare = reader = OG_NO_PIPE;
     return left;
 }

@@ -68,6 +68,19 @@ int og_pidfd_open(int pid)
     return fd >= 0 ? fd : og_report(&err);
 }
 
+/* Of the process with this `pid`, which the caller knows to be the child's. */
+int og_pidfd_hold(struct og_child *child, int pid)
+{
+    struct og_error err;
+    child->pid = pid;
+    int fd = og_pidfd(pid, &err);
+    if (fd < 0)
+        return og_report(&err);
+    child->pidfd = fd;
+    child->identity = og_pidfd_identity(fd);
+    return 0;
+}
+
 /* The "Pid:" of a pidfd as /proc has it: -1 once the process has been reaped, 0 if it can't be told. */
 static long long pid_of(int fd)
 {
@@ -115,10 +128,20 @@ int og_pidfd_check(int pidfd, long long identity)
     return still_it(pidfd, identity) ? 0 : failed(EBADF, "pidfd, which this program has closed");
 }
 
-void og_pidfd_close(int pidfd, long long identity)
+void og_pidfd_close(struct og_child *child)
 {
-    if (still_it(pidfd, identity))
-        close(pidfd);
+    if (child->pidfd >= 0 && still_it(child->pidfd, child->identity))
+        close(child->pidfd);
+    child->pidfd = -1;
+}
+
+/* When nobody has a use for it any more; or so it seems. Python finalises all that is in a cycle, and a Popen in there may
+ * just have gone to those that are polled until they have ended. */
+void og_child_free(struct og_child *child)
+{
+    if (!child->running)
+        og_pidfd_close(child);
+    og_lifeline_give_back(child);
 }
 
 int og_pidfd_send_signal(int pidfd, long long identity, int sig)
@@ -169,12 +192,15 @@ int og_pidfd_wait(int pidfd, long long identity)
 }
 
 /* What comes after the end of a child has been noted. */
-void og_pidfd_reap(int pidfd, long long identity, int *held)
+void og_child_reap(struct og_child *child)
 {
     siginfo_t info;
-    if (still_it(pidfd, identity))
-        (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
-    og_lifeline_give_back(held);
+    /* Before it is reaped: then it is nobody's. */
+    bool armed = child->lifeline >= 0 && fcntl(child->lifeline, F_GETOWN) == child->pid;
+    if (still_it(child->pidfd, child->identity))
+        (void)waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG);
+    child->running = 0;
+    og_give_back(child, armed);
 }
 
 /* As og_pidfd_status(), of a process that somebody else has reaped: Linux 6.15.
@@ -222,26 +248,21 @@ int og_epoll_is_ours(int epoll)
     return false;
 }
 
-int og_epoll_create(void)
+/* To a new epoll; one at a time. */
+int og_epoll_mark(int epoll)
 {
-    int ends[2];
-    int epoll = og_above_stdio(epoll_create1(EPOLL_CLOEXEC));
-    if (epoll < 0)
-        return failed(errno, "epoll_create1");
-    int code = og_pipe(ends, 0);
-    if (code < 0) {
-        close(epoll);
-        return code;
-    }
-    close(ends[1]);
+    struct pipe_end writer;
     og_close_if_ours(&mark);
-    if (!og_identify(&mark, ends[0]) || add_mark(epoll) < 0) {
+    int code = og_pipe(&mark, &writer, 0);
+    if (code < 0)
+        return code;
+    og_close_if_ours(&writer);
+    if (add_mark(epoll) < 0) {
         code = failed(errno, "epoll_ctl");
-        close(ends[0]);
-        close(epoll);
+        og_close_if_ours(&mark);
         return code;
     }
     struct epoll_event end_of_file;
     (void)epoll_wait(epoll, &end_of_file, 1, 0);
-    return epoll;
+    return 0;
 }

@@ -33,22 +33,16 @@ static inline int og_fail(struct og_error *err, int code, const char *call)
 /* To the outside: -errno, with the name of the call kept for og_failed_call(). */
 int og_report(const struct og_error *err);
 
-/* An fd and what it referred to when we made it. A program may close our fds
- * (os.closerange) and get their numbers again for something else; we must
- * neither close nor use that. */
-struct pipe_end {
-    int fd;
-    dev_t dev;
-    ino_t ino;
-};
-
 #define OG_NO_PIPE ((struct pipe_end){.fd = -1})
+
+/* A description on which nobody may arm himself any more. A pipe has no use for this flag, and no effect on its
+ * signals comes with it. */
+#define OG_REVOKED O_APPEND
 
 int og_above_stdio(int fd);
 bool og_identify(struct pipe_end *end, int fd);
-bool og_still_ours(const struct pipe_end *end);
-void og_close_if_ours(struct pipe_end *end);
 int og_load(int fd, int sig, struct og_error *err);
+void og_give_back(struct og_child *child, bool armed);
 bool og_is_writer(int fd);
 bool og_writers_below(int top);
 void og_lifelines_lock(void);

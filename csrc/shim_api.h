@@ -13,11 +13,33 @@ const char *og_failed_call(void);
 
 /* --- lifeline.c: what a parent holds for its children -------------------- */
 
-int og_lifeline_open(int sig, int pdeathsig, int for_hook);
-void og_lifeline_close(int fd);
-void og_lifeline_give_back(int *fd);
+/* An fd of ours, and what it referred to when we made it. A program may close our
+ * fds (os.closerange) and get their numbers again for something else; we must
+ * neither close nor use that. */
+struct pipe_end {
+    int fd;
+    unsigned long long dev, ino;
+};
+
+/* What a parent holds for one child. Made before there is anything to hold; each
+ * call fills in what it has opened, so no signal handler of Python's can come
+ * between the two. */
+struct og_child {
+    int lifeline; /* the description; -1: none */
+    int parent;   /* the process that has opened it; a forked child has only a copy of this struct */
+    int pid;
+    int pidfd;          /* close-on-exec; -1: there is no child */
+    long long identity; /* of the pidfd: og_pidfd_identity() */
+    int running;        /* nobody has seen its end */
+};
+
+int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hook);
+void og_lifeline_give_back(struct og_child *child);
 int og_lifeline_owner(int fd);
-int og_pipe(int ends[2], int keep_from_forks);
+int og_pipe(struct pipe_end *reader, struct pipe_end *writer, int keep_from_forks);
+int og_duplicate(struct pipe_end *copy, int fd);
+int og_still_ours(const struct pipe_end *end);
+void og_close_if_ours(struct pipe_end *end);
 
 /* --- arm.c: what a child does to die with it ------------------------------ */
 
@@ -40,7 +62,7 @@ struct og_start {
     int gate_write;
     int forks; /* of this process, with this thread's last one */
     int right; /* that one was armed */
-    int child; /* pidfd of a child that no Python object holds yet; -1: none */
+    struct og_child *child;
 };
 
 int og_init(void);
@@ -49,12 +71,11 @@ int og_begin_start(void);
 void og_end_start(void);
 void og_save_start(struct og_start *start);
 void og_restore_start(const struct og_start *start);
-int og_arm_next_fork(int fd);
+int og_arm_next_fork(struct og_child *child);
 int og_armed_next_fork(void);
 int og_forked(int pid);
 void og_fork_failed(void);
-int og_started_child(void);
-int og_abandon(void);
+void og_abandon(void);
 int og_last_fork(void);
 int og_arm(int fd, int pdeathsig);
 int og_arm_inherited(int sig);
@@ -93,13 +114,10 @@ struct og_spawn {
     long long gid; /* -1: as here */
     long long uid;
     const char *launcher; /* the program that changes ids; NULL: a copy of this process's memory, and no such program */
-    int lifeline; /* from og_lifeline_open(); -1: unguarded */
-    int signal;   /* what the lifeline was opened with */
+    struct og_child *child; /* its lifeline; -1: unguarded. The rest is filled in */
+    int signal;             /* what the lifeline was opened with */
     /* Out. */
     int pdeathsig; /* armed besides the lifeline: it is SIGKILL, from the main thread */
-    int pid;
-    int pidfd; /* close-on-exec; -1: there is no child */
-    long long identity; /* of the pidfd: og_pidfd_identity() */
     /* What failed. og_failed_call() may be another's by the time that it is
      * asked: a failed child's SIGCHLD runs the user's handler first. */
     const char *failed_call;
@@ -114,15 +132,17 @@ enum { OG_RUNNING = 1000 }; /* in place of an exit code */
 enum { OG_FAILED = -1000 }; /* OG_FAILED - errno, since exit codes are negative for signals */
 
 int og_pidfd_open(int pid);
+int og_pidfd_hold(struct og_child *child, int pid);
 /* `identity`: from og_pidfd_identity(), or 0 for a pidfd that has just been made. EBADF: the program has closed it. */
 long long og_pidfd_identity(int pidfd);
 int og_pidfd_check(int pidfd, long long identity);
 int og_pidfd_send_signal(int pidfd, long long identity, int sig);
 int og_pidfd_status(int pidfd, long long identity);
 int og_pidfd_wait(int pidfd, long long identity);
-void og_pidfd_reap(int pidfd, long long identity, int *held);
+void og_child_reap(struct og_child *child);
 int og_pidfd_reaped_status(int pidfd, long long identity);
-void og_pidfd_close(int pidfd, long long identity);
+void og_pidfd_close(struct og_child *child);
+void og_child_free(struct og_child *child);
 int og_wait_readable(int fd, int milliseconds);
-int og_epoll_create(void);
+int og_epoll_mark(int epoll);
 int og_epoll_is_ours(int epoll);

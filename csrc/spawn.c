@@ -108,9 +108,10 @@ static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
     return pid;
 }
 
-static int reap(int pidfd)
+static int reap(const struct og_spawn *s, int pidfd)
 {
     siginfo_t ignored;
+    (void)og_lifeline_owner(s->child->lifeline); /* once seen, another child may have it */
     while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
         ;
     close(pidfd);
@@ -145,9 +146,9 @@ static int start_once(struct og_spawn_child *child, int memory, struct og_spawn 
         return -1;
     }
     if (err->call)
-        return reap(high);
-    s->pid = pid;
-    s->pidfd = high;
+        return reap(s, high);
+    s->child->pid = pid;
+    s->child->pidfd = high;
     return 0;
 }
 
@@ -160,7 +161,7 @@ static int top_of(const struct og_spawn_child *a)
     for (int i = 0; i < 3; i++)
         if (s->stdio[i] > top)
             top = s->stdio[i];
-    return a->owns_lifeline_later && s->lifeline > top ? s->lifeline : top;
+    return a->owns_lifeline_later && s->child->lifeline > top ? s->child->lifeline : top;
 }
 
 /* A copy of a table of fds takes time with each of them, and to close them takes
@@ -233,7 +234,8 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     char *nothing[] = {NULL}, *launcher[] = {(char *)(uintptr_t)s->launcher, NULL};
     size_t size = 128 + (s->group_count > 0 ? (size_t)s->group_count * 12 : 0);
     char *header = malloc(size);
-    int pipe[2], code = header ? og_pipe(pipe, 1) : -ENOMEM;
+    struct pipe_end reader, writer;
+    int code = header ? og_pipe(&reader, &writer, 1) : -ENOMEM;
     if (code < 0) {
         free(header);
         return og_fail(err, -code, header ? "pipe2" : "malloc");
@@ -246,9 +248,9 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     char **env = at;
     at = point_env(at, s, l);
     *at = NULL;
-    child->owns_lifeline_later = s->lifeline >= 0 && !og_is_global_root();
-    int used = snprintf(header, size, "%d %d %d %lld %lld %d %d %d %d", pipe[1],
-                        child->owns_lifeline_later ? s->lifeline : -1, s->pdeathsig ? SIGKILL : 0, s->gid, s->uid,
+    child->owns_lifeline_later = s->child->lifeline >= 0 && !og_is_global_root();
+    int used = snprintf(header, size, "%d %d %d %lld %lld %d %d %d %d", writer.fd,
+                        child->owns_lifeline_later ? s->child->lifeline : -1, s->pdeathsig ? SIGKILL : 0, s->gid, s->uid,
                         s->path_count, s->arg_count, (int)(at - env), s->group_count);
     for (int i = 0; i < s->group_count; i++)
         used += snprintf(header + used, size - (size_t)used, " %u", s->groups[i]);
@@ -256,26 +258,26 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     child->paths = launcher;
     child->argv = l->pointers;
     child->envp = nothing;
-    child->report = pipe[1];
+    child->report = writer.fd;
     code = start(child, CLONE_VM, s, err);
-    close(pipe[1]);
+    close(writer.fd);
     free(header);
     struct launch_report report;
     ssize_t got = 0;
     if (code == 0)
         do
-            got = read(pipe[0], &report, sizeof report);
+            got = read(reader.fd, &report, sizeof report);
         while (got < 0 && errno == EINTR);
-    close(pipe[0]);
+    close(reader.fd);
     if (code < 0)
         return strcmp(err->call, "execve") == 0 ? og_fail(err, err->code, "launcher") : -1;
     if (got == 0)
         return 0;
     bool known = got == sizeof report && report.step >= 0 && report.step <= LAUNCH_EXECVE;
     og_fail(err, known ? report.code : EPROTO, calls[known ? report.step : LAUNCH_ARGUMENTS]);
-    int pidfd = s->pidfd;
-    s->pid = s->pidfd = -1;
-    return reap(pidfd);
+    int pidfd = s->child->pidfd;
+    s->child->pid = s->child->pidfd = -1;
+    return reap(s, pidfd);
 }
 
 /* All as here, and nothing above stderr. Python sets what shall be otherwise. */
@@ -289,10 +291,7 @@ void og_spawn_defaults(struct og_spawn *s)
                            .group_count = -1,
                            .gid = -1,
                            .uid = -1,
-                           .lifeline = -1,
-                           .signal = SIGKILL,
-                           .pid = -1,
-                           .pidfd = -1};
+                           .signal = SIGKILL};
 }
 
 static int refused(struct og_spawn *s, int code, const char *call)
@@ -320,8 +319,8 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
 
     /* Not from another thread: it follows the thread that forked. Of another signal
      * than SIGKILL one is enough, and the lifeline sends that. */
-    s->pdeathsig = s->lifeline >= 0 && s->signal == SIGKILL && og_is_main_thread();
-    s->pid = s->pidfd = -1;
+    s->pdeathsig = s->child->lifeline >= 0 && s->signal == SIGKILL && og_is_main_thread();
+    s->child->pid = s->child->pidfd = -1;
     for (int i = 0; i < s->keep_count + 3; i++) {
         int fd = i < s->keep_count ? s->keep_fds[i] : s->stdio[i - s->keep_count];
         /* Looked at here: a number that is free now will be that of the child's pidfd. */
@@ -345,6 +344,7 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     free(lists.pointers);
     if (code < 0)
         return refused(s, err.code, err.call);
-    s->identity = og_pidfd_identity(s->pidfd);
+    s->child->identity = og_pidfd_identity(s->child->pidfd);
+    s->child->running = 1;
     return 0;
 }

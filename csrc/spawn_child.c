@@ -107,8 +107,8 @@ static int next_kept(const struct og_spawn_child *a, int to, int *i)
     while (*i >= 0 && s->keep_fds[*i] > to)
         --*i;
     int fd = *i >= 0 ? s->keep_fds[*i] : STDERR_FILENO;
-    if (s->lifeline <= to && s->lifeline > fd)
-        fd = s->lifeline;
+    if (s->child->lifeline <= to && s->child->lifeline > fd)
+        fd = s->child->lifeline;
     return a->report <= to && a->report > fd ? a->report : fd;
 }
 
@@ -176,7 +176,7 @@ static int set_ids(const struct og_spawn *s, struct og_error *err)
     if (s->uid >= 0 && syscall(OG_SETREUID, (uid_t)s->uid, (uid_t)s->uid) < 0)
         return og_fail(err, errno, "setreuid");
     /* The owner once more, with the new credentials: see launcher.c. */
-    return s->uid >= 0 && s->lifeline >= 0 && og_make_mine(s->lifeline, err) < 0 ? -1 : 0;
+    return s->uid >= 0 && s->child->lifeline >= 0 && og_make_mine(s->child->lifeline, err) < 0 ? -1 : 0;
 }
 
 static void execute(const struct og_spawn_child *a)
@@ -198,7 +198,7 @@ int og_spawn_child(void *argument)
     struct og_error *err = a->err;
 
     /* First, so that it dies with its parent wherever it is held up below. */
-    if (s->lifeline >= 0 && og_make_mine(s->lifeline, err) < 0)
+    if (s->child->lifeline >= 0 && og_make_mine(s->child->lifeline, err) < 0)
         goto fail;
     if (a->shares_fds && leave_fds(a, err) < 0)
         goto fail;
@@ -207,7 +207,7 @@ int og_spawn_child(void *argument)
             goto fail;
     if (a->report >= 0 && make_inheritable(a->report, err) < 0)
         goto fail;
-    if (a->owns_lifeline_later && make_inheritable(s->lifeline, err) < 0)
+    if (a->owns_lifeline_later && make_inheritable(s->child->lifeline, err) < 0)
         goto fail;
     if (redirect(s, err) < 0)
         goto fail;
@@ -236,7 +236,7 @@ int og_spawn_child(void *argument)
         close_others(a);
     else
         og_lifelines_close_copies(a->report);
-    if (s->lifeline >= 0 && !a->shares_fds && og_die_if_hung_up(s->lifeline, s->signal, err) < 0)
+    if (s->child->lifeline >= 0 && !a->shares_fds && og_die_if_hung_up(s->child->lifeline, s->signal, err) < 0)
         goto fail;
     if (!a->no_handlers)
         reset_handlers();

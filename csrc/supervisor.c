@@ -133,6 +133,9 @@ static int open_parent(void)
     pid_t now = getppid(), parent = options.parent ? options.parent : now;
     if (options.parent_fd >= 0 && is_dead(options.parent_fd))
         die(EXIT_OURS, 0, "the parent is gone: nothing started");
+    if (options.parent == getpid())
+        die(EXIT_OURS, 0, "--parent-pid: process %d is this one: a shell that executes its last command is not above that",
+            options.parent);
     if (options.parent_fd >= 0 || parent == 0)
         return options.parent_fd;
     int fd = pidfd_of(parent);

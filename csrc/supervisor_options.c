@@ -239,6 +239,14 @@ static int parse_fd(const char *name, const char *text, int access)
     return ours;
 }
 
+static void parse_parent_fd(const char *text)
+{
+    options.parent = 0;
+    options.parent_fd = parse_fd("--parent-fd", text, O_RDONLY);
+    if (send_signal(options.parent_fd, 0) < 0 && errno == EBADF)
+        die(EXIT_OURS, 0, "--parent-fd: file descriptor %s is no pidfd", text);
+}
+
 static pid_t parse_pid(const char *name, const char *text)
 {
     long long pid;
@@ -319,9 +327,9 @@ void parse_options(int argc, char **argv)
         else if ((value = value_of("--lifeline-fd", &word)))
             options.lifeline_fd = parse_fd("--lifeline-fd", value, O_RDONLY);
         else if ((value = value_of("--parent-fd", &word)))
-            options.parent_fd = parse_fd("--parent-fd", value, O_RDONLY);
+            parse_parent_fd(value);
         else if ((value = value_of("--parent-pid", &word)))
-            options.parent = parse_pid("--parent-pid", value);
+            options.parent = parse_pid("--parent-pid", value), options.parent_fd = -1; /* the last one counts */
         else if ((value = value_of("--child-pid", &word)))
             options.child = parse_pid("--child-pid", value);
         else if ((value = value_of("--executable", &word)))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from orphanguard import _native, _waiting, hooks
+from orphanguard import _native, _waiting
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -65,7 +65,6 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     deadline = time.monotonic() + 5
     while True:
         gc.collect()
-        hooks.PreexecFn._close_ended()
         children = _children() - before[0]
         fds = {fd: what for fd, what in _fds().items() if before[1].get(fd) != what}
         if keeps_server:

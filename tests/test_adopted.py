@@ -153,6 +153,21 @@ def test_the_one_in_between_may_end() -> None:
         token.clean_up()
 
 
+@pytest.mark.parametrize("shell", ["exec ", ""], ids=["exec", "last command"])
+def test_a_shell_that_becomes_the_supervisor(shell: str) -> None:
+    """$$ is the supervisor's own pid then, which must not be its own witness."""
+    script = f'{shell}"$0" --parent-pid=$$ -- echo "it ran"'
+    done = subprocess.run(["bash", "-c", script, RUN], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "is this one" in done.stderr
+
+
+def test_a_file_descriptor_that_is_no_pidfd() -> None:
+    done = subprocess.run([RUN, "--parent-fd=0", "echo", "it ran"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "is no pidfd" in done.stderr
+
+
 def test_a_process_that_is_not_above() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger:
         done = subprocess.run(

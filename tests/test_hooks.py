@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from test_never_early import in_a_thread_that_ends
-from witness import DEATH, LIFE, METHODS, Watched, parent
+from witness import DEATH, LIFE, METHODS, Token, Watched, parent
 
 import orphanguard
 
@@ -152,12 +152,6 @@ print([child() for _ in range(2)])
     assert done.stdout == "[0, 0]\n", done.stderr
 
 
-def test_a_hook_that_no_child_uses_says_so() -> None:
-    """initializer=orphanguard.PreexecFn, for one."""
-    with pytest.warns(RuntimeWarning, match="no child has used"):
-        orphanguard.PreexecFn()
-
-
 @pytest.mark.parametrize("hook", ["orphanguard.die_with_parent", "lambda: orphanguard.die_with_parent()"])
 def test_die_with_parent_as_a_preexec_fn(hook: str) -> None:
     """A lifeline of the child's own would be gone with the exec."""
@@ -199,7 +193,7 @@ def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
 
 
 def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
-    """Forked, but not so far yet: its lifeline may be the next child's by now. It must not run on it, nor unguarded."""
+    """Forked, but not so far yet: nobody holds its lifeline any more. It must not run on it, nor unguarded."""
     hook = orphanguard.PreexecFn()
     go_read, go_write = os.pipe()
     pid = os.fork()
@@ -213,7 +207,7 @@ def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
     del hook
     os.write(go_write, b"x")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
-    assert "already used" in capfd.readouterr().err
+    assert "given up" in capfd.readouterr().err
     os.close(go_read)
     os.close(go_write)
 
@@ -444,3 +438,148 @@ for Process in (multiprocessing.get_context("fork").Process, orphanguard.get_con
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout == "0\n0\n", result.stderr
+
+
+# --- die_with_parent where it could be taken for something else
+
+
+def said_by(program: str) -> list[str]:
+    """What a program prints that is killed when it has said "end"; whoever it has left is killed as well."""
+    token = Token()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=token.environment
+    ) as running:
+        lines = []
+        for line in running.stdout:
+            if line == "end\n":
+                break
+            lines.append(line.strip())
+        running.kill()
+        survivors = token.survivors(within=DEATH)
+        token.clean_up()
+    assert survivors == []
+    return lines
+
+
+START = """
+import os, signal, sys, threading, time, orphanguard
+def say(*what): os.write(1, (" ".join(map(str, what)) + "\\n").encode())
+def in_a_thread(call):
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"): time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_as_an_at_fork_hook(thread: str) -> None:
+    """The call that forks has not returned there, and executes nothing either."""
+    program = f"""{START}
+os.register_at_fork(after_in_child=orphanguard.die_with_parent)
+def start():
+    if os.fork() == 0:
+        say(*orphanguard.die_with_parent().layers)
+        say("end")
+        signal.pause()
+{"start()" if thread == "main" else "in_a_thread(start)"}
+signal.pause()
+"""
+    assert said_by(program) == ["lifeline" + (" pdeathsig" if thread == "main" else "")]
+
+
+def test_beside_a_function_that_forks() -> None:
+    """Two frames of the same shape, one after the other in the same place."""
+    program = f"""{START}
+def start(): return os.fork()
+def child(): return orphanguard.die_with_parent()
+def both():
+    if start() == 0:
+        say(*child().layers)
+        orphanguard.PreexecFn()
+        say("end")
+        signal.pause()
+in_a_thread(both)
+signal.pause()
+"""
+    assert said_by(program) == ["lifeline"]
+
+
+def test_a_number_that_is_a_childs_by_now() -> None:
+    """A guarded child closes its fds; its own child's lifeline gets the number. That stays the child's."""
+    program = f"""{START}
+def child():
+    out = os.dup(1)
+    os.closerange(3, out), os.closerange(out + 1, 2000)
+    program = []
+    in_a_thread(lambda: program.append(orphanguard.Popen(["sleep", "1000"])))
+    guard = orphanguard.die_with_parent()
+    say(*guard.layers)
+    say("end")
+    os.kill(os.getpid(), signal.SIGKILL)
+process = orphanguard.get_context("fork").Process(target=child)
+in_a_thread(process.start)
+process.join()
+signal.pause()
+"""
+    assert said_by(program) == ["lifeline"]
+
+
+def test_twice_in_a_child_of_another_thread() -> None:
+    """What its parent has armed besides is its parent's: PDEATHSIG would be an early death here."""
+    program = f"""{START}
+def grandchild():
+    if os.fork() == 0:
+        orphanguard.die_with_parent()
+        say(*orphanguard.die_with_parent().layers)
+        while True: signal.pause()
+def child():
+    in_a_thread(grandchild)
+    time.sleep({LIFE})
+    say(os.waitpid(-1, os.WNOHANG)[0])
+    say("end")
+    signal.pause()
+orphanguard.get_context("fork").Process(target=child).start()
+signal.pause()
+"""
+    assert said_by(program) == ["lifeline", "0"]
+
+
+def test_again_after_its_own_lifeline_was_closed() -> None:
+    program = f"""{START}
+import warnings
+warnings.simplefilter("ignore")
+def start():
+    if os.fork() == 0:
+        say(*orphanguard.die_with_parent().layers)
+        os.closerange(3, 2000)
+        say(*orphanguard.die_with_parent().layers)
+        say("end")
+        signal.pause()
+threading.Thread(target=lambda: (start(), signal.pause()), daemon=True).start()
+signal.pause()
+"""
+    assert said_by(program) == ["lifeline", "pdeathsig"]
+
+
+def test_the_parent_is_a_zombie() -> None:
+    gone = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, gone.pid, os.WEXITED | os.WNOWAIT)
+    program = f"import orphanguard, signal; orphanguard.die_with_parent(parent_pid={gone.pid}); signal.pause()"
+    result = subprocess.run([sys.executable, "-c", program], timeout=DEATH, check=False)
+    gone.wait()
+    assert result.returncode == -9
+
+
+def test_with_no_frame_below() -> None:
+    program = f"""{START}
+import _thread
+if os.fork() == 0:
+    _thread.start_new_thread(orphanguard.die_with_parent, ())
+    from orphanguard._guard import current_guard
+    while current_guard() is None: time.sleep(0.001)
+    say(*current_guard().layers)
+    say("end")
+signal.pause()
+"""
+    assert said_by(program) == ["lifeline"]

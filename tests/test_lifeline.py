@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from witness import DEATH, LIFE, METHODS, family
+from witness import DEATH, LIFE, METHODS, Watched, family
 
 import orphanguard
 from orphanguard import _native
@@ -172,6 +172,54 @@ def test_the_owner_is_the_child_and_then_nobody() -> None:
     process.join()
     assert _native.lifeline_owner(spare) == 0
     os.close(spare)
+
+
+GIVEN_BACK = """
+import os, signal, sys, threading, orphanguard
+from orphanguard import _native
+def start():  # in a thread that ends: no PDEATHSIG helps
+    program = orphanguard.Popen(["sleep", "1000"])
+    lifeline = program._child.lifeline
+    if sys.argv[1] == "given back":
+        _native.lifeline_give_back(program._child.held)
+    else:
+        os.close(lifeline)
+    other = orphanguard.Popen(["sleep", "1000"])
+    print(program.pid, other.pid, flush=True)
+    programs.append((program, other))
+programs = []
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("how", ["given back", "closed"])
+def test_a_lifeline_that_is_given_back_too_early(how: str) -> None:
+    """It stays as it is while its owner lives, and nobody else gets it. Closed, that one would outlive the parent."""
+    with subprocess.Popen([sys.executable, "-c", GIVEN_BACK, how], stdout=subprocess.PIPE) as parent:
+        program, other = map(int, parent.stdout.readline().split())
+        first, second = Watched([program]), Watched([other])
+        parent.kill()
+        assert second.alive(within=DEATH) == []
+        assert first.alive(within=DEATH if how == "given back" else LIFE) == ([] if how == "given back" else [program])
+        first.close()
+        second.close()
+
+
+def test_a_lifeline_that_was_given_back_too_early_is_closed_later() -> None:
+    program = orphanguard.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL)
+    lifeline = program._child.lifeline
+    _native.lifeline_give_back(program._child.held)
+    others = [_native.lifeline_open(pdeathsig=False) for _ in range(2)]
+    assert lifeline not in others
+    program.kill()
+    program.wait()
+    more = [_native.lifeline_open(pdeathsig=False) for _ in range(2)]
+    assert lifeline in more  # that very one, or its number
+    for fd in (*others, *more):
+        _native.lifeline_close(fd)
 
 
 F_GETSIG = 11  # linux/fcntl.h

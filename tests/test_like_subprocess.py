@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 from witness import wait_for
 
-from orphanguard import subprocess
+from orphanguard import _native, subprocess
 
 BOTH = pytest.mark.parametrize("module", (stock, subprocess), ids=("stock", "ours"))
 
@@ -307,16 +307,16 @@ def test_a_plain_event_loop_with_our_popen_leaks_nothing(monkeypatch, guard) -> 
 def test_a_returncode_that_is_made_up_is_not_a_death() -> None:
     """Setting it silences the ResourceWarning; the program lives, and stays guarded."""
     process = subprocess.Popen(["cat"], stdin=stock.PIPE, stdout=stock.PIPE)
-    child = process._child
+    pid, lifeline = process.pid, process._child.lifeline
     process.returncode = 0
     stdin, stdout = process.stdin, process.stdout
     del process
     gc.collect()
-    assert child.lifeline >= 0
+    subprocess.run(["true"])  # which must not get that one
+    assert _native.lifeline_owner(lifeline) == pid
     stdin.write(b"alive\n")
     stdin.flush()
     assert stdout.readline() == b"alive\n"
     stdin.close()
     stdout.close()
-    assert child.wait() == 0
-    child.close()
+    assert os.waitpid(pid, 0)[1] == 0

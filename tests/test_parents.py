@@ -135,6 +135,56 @@ def test_the_fork_server_is_killed_and_starts_again() -> None:
         assert more.alive(within=DEATH) == []
 
 
+SLOW = """
+import orphanguard
+from orphanguard.multiprocessing import _forkserver, _stdlib
+read = _stdlib.read_signed
+def hold(status):
+    pid = read(status)
+    os.kill(pid, 19)
+    os.kill(forkserver._forkserver._forkserver_pid, 9)
+    threading.Timer(0.3, os.kill, (pid, 18)).start()
+    return pid
+_stdlib.read_signed = hold
+from multiprocessing import forkserver
+process = ctx.Process(target=child_main, args=(queue, idle, b""))
+process.start()
+program = orphanguard.Popen(["sleep", "1000"])  # which must not get that one's lifeline
+say(pids=[queue.get(), program.pid])
+"""
+
+
+def test_the_fork_server_is_killed_while_its_child_is_slow() -> None:
+    """Its end says nothing of the child's: that one answers when it runs again, and is guarded as any other."""
+    with family("forkserver") as (parent_, _):
+        started = parent_.watch(parent_.ask(f"exec({SLOW!r})")["pids"])
+        assert len(started.alive(within=LIFE)) == 2
+        parent_.kill()
+        assert started.alive(within=DEATH) == []
+
+
+FAILING = """
+from orphanguard import _waiting
+def fail(*_):
+    time.sleep(0.2)  # in which the child has long been armed
+    raise OSError(28, "no room in the epoll")
+reader, writer = os.pipe()
+if failing: _waiting.Registry.add = fail
+process = ctx.Process(target=os.write, args=(2, b"it ran"))
+try: process.start()
+except OSError: pass
+else: process.join()
+say(pid=process.pid or 0)
+"""
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_a_fork_servers_child_waits_for_the_end_of_its_start(failing: bool, capfd) -> None:
+    with family("forkserver") as (parent_, _):
+        assert bool(parent_.ask(f"failing = {failing}; exec({FAILING!r})")["pid"]) is not failing
+    assert ("it ran" in capfd.readouterr().err) is not failing
+
+
 def test_the_fork_server_dies_with_its_parent() -> None:
     with family("forkserver") as (parent_, _):
         server = parent_.watch([parent_.ask(SERVER + "say(pid=server)")["pid"]])
@@ -144,11 +194,11 @@ def test_the_fork_server_dies_with_its_parent() -> None:
 
 UNARMED = """
 import orphanguard._native
-def fork_too(pid):
+def fork_too(_, pid):
     sibling = os.fork() or idle()
     say(child=pid, sibling=sibling)
     idle()
-orphanguard._native.pidfd_open = fork_too
+orphanguard._native.pidfd_hold = fork_too
 ctx.Process(target=idle).start()
 """
 

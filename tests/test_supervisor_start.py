@@ -18,13 +18,15 @@ PARENT = """
 import os, sys, threading
 from orphanguard import _native
 from orphanguard._bin import RUN
+kept = []
 def start():
-    lifeline = _native.lifeline_open(pdeathsig=True)
+    held = _native.child()
+    lifeline = _native.lifeline_open(held, pdeathsig=True)
     arguments = [RUN, f"--lifeline-fd={lifeline}", f"--parent-pid={os.getpid()}", "sh", "-c", sys.argv[2]]
-    request = _native.spawn_request()
-    request.lifeline = lifeline
-    _native.spawn(request, [os.fsencode(RUN)], [os.fsencode(each) for each in arguments], keep_fds=[lifeline])
-    print(request.pid, flush=True)
+    arguments = [os.fsencode(each) for each in arguments]
+    _native.spawn(_native.spawn_request(held), [os.fsencode(RUN)], arguments, keep_fds=[lifeline])
+    print(held.pid, flush=True)
+    kept.append(held)
 if sys.argv[1] == "main":
     start()
 else:

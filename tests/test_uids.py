@@ -67,6 +67,17 @@ def test_armed_once_more_after_the_change(where: str, how: str) -> None:
         assert child.alive(within=DEATH) == []
 
 
+def test_a_worker_below_a_supervisor_armed_once_more() -> None:
+    with parent("uids", "namespace", "process(again=True, tree=True)", "main") as running:
+        answer = running.read()
+        if "skip" in answer:
+            pytest.skip(answer["skip"])
+        worker, supervisor = running.watch([answer["pid"]]), running.watch([answer["supervisor"]])
+        assert len(worker.alive(within=LIFE)) == 1
+        supervisor.kill()
+        assert worker.alive(within=DEATH) == []
+
+
 BY_ITSELF = ["process(again=False)", "forked(again=False)", "program(('setpriv', '--reuid=1', '--clear-groups'))"]
 
 

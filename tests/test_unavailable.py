@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,8 +122,8 @@ import os, orphanguard
 from orphanguard import _native
 process = orphanguard.get_context("fork").Process(target=print, args=("the child ran",))
 open_lifeline = _native.lifeline_open
-def broken(pdeathsig):
-    fd = open_lifeline(pdeathsig=pdeathsig)
+def broken(held, pdeathsig):
+    fd = open_lifeline(held, pdeathsig=pdeathsig)
     os.dup2(os.open("/", os.O_RDONLY), fd)  # nothing that can be armed: F_SETOWN works, poll does not hang up
     os.close(fd)
     return fd
@@ -166,6 +168,14 @@ def test_a_supervisor_that_is_not_there_is_named(how: str) -> None:
     error = without_programs(STARTS[how]).stderr.splitlines()[-1]
     assert error.startswith("orphanguard._errors.GuardUnavailable: [Errno 2] /nonexistent/program: No such file")
     assert "nothing was started" in error
+
+
+@pytest.mark.parametrize("options", [{}, {"preexec_fn": os.getpid}], ids=["", "preexec_fn"])
+def test_arguments_that_are_too_long_are_the_users(options: dict) -> None:
+    with pytest.raises(OSError, match="too long: 'echo'") as caught:
+        orphanguard.Popen(["echo", "x" * 2**18], tree=True, **options)
+    assert caught.value.errno == errno.E2BIG
+    assert not isinstance(caught.value, orphanguard.GuardUnavailable)
 
 
 def test_the_command_line_names_it() -> None:

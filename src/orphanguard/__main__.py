@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> None:
     try:
         os.execv(RUN, ["orphanguard-run", *parent, *arguments])
     except OSError as error:
-        raise not_executable(RUN, error) from None
+        raise not_executable(RUN, error, " ".join(arguments)[:80]) from None
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -43,7 +43,15 @@ def guard_error(code: int, call: str) -> OSError:
     return GuardUnavailable(code, f"{call}: {os.strerror(code)}: {why}; a child started now could outlive its parent")
 
 
-def not_executable(program: str, error: OSError) -> GuardUnavailable:
-    """``program`` is a part of this package, and nothing that the user has asked for."""
+# What execve(2) says of the file itself, and not of its arguments or of this process.
+_OF_THE_FILE = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELIBBAD, errno.EIO, errno.ELOOP)
+)
+
+
+def not_executable(program: str, error: OSError, asked_for: object) -> OSError:
+    """Of executing ``program``, a part of this package, in the place of what the user has ``asked_for``."""
+    if error.errno not in _OF_THE_FILE:
+        return OSError(error.errno, error.strerror, asked_for)
     why = "a program of orphanguard's own can't be executed, so nothing was started"
     return GuardUnavailable(error.errno, f"{program}: {error.strerror}: {why}")

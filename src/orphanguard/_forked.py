@@ -1,6 +1,6 @@
-"""Where this process was forked, as Python saw it; csrc/arm.c has what the kernel and libc know of it.
+"""How this process was forked, as Python saw it; csrc/arm.c has what the kernel and libc know of it.
 
-Noted in every forked child once orphanguard is imported, since any of them may call `die_with_parent`.
+For CPython 3.10 to 3.15, and no private part of it but the names of functions in `_EXECUTE`.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 import os
 import sys
 
+from . import _native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
 # multiprocessing's idea of the parent when this process was forked. A fork server has none, a child of Process
-# that forks by os.fork() leaves its own: so what is new since the fork was set for this very process.
+# that forks by os.fork() leaves its own: so what is new since the fork was set for this very process. Noted in every
+# forked child once orphanguard is imported, since any of them may call die_with_parent().
 _inherited_parent: object = None
-# The call that forked this process: the id of its frame, and the instruction.
-_forked_by: tuple[int, int] | None = None
 
 
 def _remember() -> None:
-    global _inherited_parent, _forked_by
+    global _inherited_parent
     _inherited_parent = _multiprocessing_parent()
-    _forked_by = _call(sys._getframe().f_back)
 
 
 os.register_at_fork(after_in_child=_remember)
@@ -40,15 +40,27 @@ def multiprocessing_parent() -> int | None:
     return None if parent is None or parent is _inherited_parent else parent.pid
 
 
-def _call(frame: FrameType | None) -> tuple[int, int] | None:
-    return frame and (id(frame), frame.f_lasti)
+def by_fork_server() -> bool:
+    """Whether this is a child of multiprocessing's fork server."""
+    module = sys.modules.get("multiprocessing.forkserver")
+    return module is not None and module.get_inherited_fds() is not None
 
 
-def is_preexec_fn(frame: FrameType | None) -> bool:
-    """Whether ``frame`` runs between a fork and an exec: then the call that forked has not returned yet."""
-    while frame is not None and _forked_by is not None:
-        # gevent's Popen forks in a function of its own, and calls the hook after it.
-        if _call(frame) == _forked_by or frame.f_globals.get("__name__") == "gevent.subprocess":
+# Who forks, calls the hook and executes: in the forked child these are still on the stack. uvloop has no frames of
+# its own, asyncio's stand for it.
+_EXECUTE = {
+    ("subprocess", "_execute_child"),
+    ("gevent.subprocess", "_execute_child"),
+    ("asyncio.subprocess", "create_subprocess_exec"),
+    ("asyncio.subprocess", "create_subprocess_shell"),
+}
+
+
+def is_preexec_fn() -> bool:
+    """Whether this runs in a child between its fork and its exec."""
+    frame: FrameType | None = sys._getframe() if _native.origin().parent else None
+    while frame is not None:
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _EXECUTE:
             return True
         frame = frame.f_back
     return False

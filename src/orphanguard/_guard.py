@@ -79,8 +79,8 @@ def current_guard() -> Guard | None:
     PDEATHSIG belongs to a thread of this process as well, and each thread can only read its own. The main thread's
     lasts as long as the process; that of any other ends with it. So only the main thread reports this layer.
     """
-    if _native.supervised is not None and _native.supervised[0] == os.getpid():
-        return supervised_child(*_native.supervised[1:])
+    if _native.supervised is not None and _native.supervised.worker == os.getpid():
+        return supervised_child(_native.supervised.containment, _native.supervised.signal)
     origin = _native.origin()
     pdeathsig = _native.pdeathsig() if _native.is_main_thread() else 0
     if _native.armed_still():
@@ -99,9 +99,11 @@ def current_guard() -> Guard | None:
 def _forked_by_main_thread(origin: _native.Origin) -> bool:
     """Whether PDEATHSIG waits for the end of the parent's main thread, which is that of the parent."""
     parent = os.getppid()  # 0 where it is outside our pid namespace
-    if origin.parent == parent and origin.by_main_thread:
+    if origin.by_main_thread and parent in (origin.parent, 0):
         return True
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return False  # /proc is of another pid namespace
         # The kernel keeps a list for each thread (CONFIG_PROC_CHILDREN); proc(5).
         with open(f"/proc/{parent}/task/{parent}/children") as children:
             return str(os.getpid()) in children.read().split()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn, Protocol
 
+    from .multiprocessing._below import Supervised
+
     class Origin(Protocol):
         """Where this process came from, as its parent's at-fork handlers saw it: struct og_origin of shim_api.h."""
 
@@ -41,8 +43,17 @@ if (_code := lib.og_init()) < 0:
     _fail(_code, os_error)
 
 
-def lifeline_open(*, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -> int:
-    """Opens a description for one child to be armed on; keep it open until that child is reaped.
+def child() -> Any:
+    """What a parent holds for one child: a struct og_child of csrc/shim_api.h, empty.
+
+    Calls fill it in themselves, so that no signal handler gets between the opening of an fd and its owner. When it is
+    collected all is given back, but for the pidfd of a child that may run yet.
+    """
+    return ffi.gc(ffi.new("struct og_child *", {"lifeline": -1, "pidfd": -1}), lib.og_child_free)
+
+
+def lifeline_open(held: Any = None, *, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -> int:
+    """Opens a description for one child to be armed on, and leaves it in ``held``, from `child`.
 
     ``signal``: what the child will be sent.
     ``pdeathsig``: the child will be forked and shall have that layer too, if this is the main thread; whether it
@@ -51,22 +62,19 @@ def lifeline_open(*, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -
     ``for_hook``: somebody else will fork that child, which then arms itself on this number. Other forked children
     have no copy of it; until that child has armed itself, this one is copied to all.
     """
-    fd: int = lib.og_lifeline_open(signal, pdeathsig, for_hook)
+    fd: int = lib.og_lifeline_open(held or ffi.new("struct og_child *"), signal, pdeathsig, for_hook)
     if fd < 0:
         _fail(fd)
     return fd
 
 
-lifeline_close: Callable[[int], None] = lib.og_lifeline_close
+def lifeline_close(fd: int) -> None:
+    """Gives back one that was opened without an owner."""
+    lib.og_lifeline_give_back(ffi.new("struct og_child *", {"lifeline": fd, "parent": os.getpid()}))
 
 
-def lifeline_held(fd: int) -> Sequence[int]:
-    """One place for ``fd``, which is -1 from `lifeline_give_back` on."""
-    held: Sequence[int] = ffi.new("int *", fd)
-    return held
-
-
-lifeline_give_back: Callable[[Sequence[int]], None] = lib.og_lifeline_give_back
+#: At any time: it is not closed nor used again while its child lives, or may still arm itself.
+lifeline_give_back: Callable[[Any], None] = lib.og_lifeline_give_back
 
 
 def lifeline_owner(fd: int) -> int:
@@ -75,12 +83,25 @@ def lifeline_owner(fd: int) -> int:
     return owner
 
 
-def pipe(*, keep_from_forks: bool = False) -> tuple[int, int]:
-    """``os.pipe()`` that never gets the numbers of stdio, and whose write end no forked child keeps if told so."""
-    ends = ffi.new("int[2]")
-    if (code := lib.og_pipe(ends, keep_from_forks)) < 0:
+def fd() -> Any:
+    """A place for an fd of ours: a struct pipe_end of csrc/shim_api.h. Closed when it is collected."""
+    return ffi.gc(ffi.new("struct pipe_end *", {"fd": -1}), lib.og_close_if_ours)
+
+
+def pipe(reader: Any, writer: Any, *, keep_from_forks: bool = False) -> None:
+    """``os.pipe()`` into two of `fd`. None gets the numbers of stdio; no forked child keeps the writer if told so."""
+    if (code := lib.og_pipe(reader, writer, keep_from_forks)) < 0:
         _fail(code, os_error)
-    return ends[0], ends[1]
+
+
+def duplicate(copy: Any, fd: int) -> None:
+    """``os.dup(fd)`` into one of `fd`."""
+    if (code := lib.og_duplicate(copy, fd)) < 0:
+        _fail(code, os_error)
+
+
+fd_is_ours: Callable[[Any], int] = lib.og_still_ours
+fd_close: Callable[[Any], None] = lib.og_close_if_ours
 
 
 def is_main_thread() -> bool:
@@ -108,9 +129,9 @@ _arm_next_fork = lib.og_arm_next_fork
 _forked = lib.og_forked
 
 
-def arm_next_fork(lifeline: int) -> bool:
-    """The next `fork_armed` of this thread arms its child on ``lifeline``; with PDEATHSIG too if True."""
-    pdeathsig: int = _arm_next_fork(lifeline)
+def arm_next_fork(held: Any) -> bool:
+    """The next `fork_armed` of this thread arms its child on that lifeline; with PDEATHSIG too if True."""
+    pdeathsig: int = _arm_next_fork(held)
     if pdeathsig < 0:
         _fail(pdeathsig)
     return pdeathsig != 0
@@ -119,7 +140,7 @@ def arm_next_fork(lifeline: int) -> bool:
 def fork_armed() -> int:
     """``os.fork()`` whose child is armed before any Python runs in it, after `arm_next_fork`.
 
-    The child returns from it when this process has its pidfd. If it raises, there is no child.
+    The child returns from it when this process has its pidfd, in ``held``. If it raises, there is no child.
     """
     try:
         pid = os.fork()
@@ -132,18 +153,11 @@ def fork_armed() -> int:
     return pid
 
 
-#: In a worker under a supervisor: its own pid, the containment, the signal.
-supervised: tuple[int, str, int] | None = None
+supervised: Supervised | None = None  #: in a worker under a supervisor
 #: The description that the child of `fork_armed` is armed on.
 armed_next_fork: Callable[[], int] = lib.og_armed_next_fork
-#: The pidfd of the child that this thread has just started: the caller's to close.
-started_child: Callable[[], int] = lib.og_started_child
-
-
-def abandon() -> int:
-    """After an exception in the middle of a start: kills and reaps what it has started. Returns its pidfd, or -1."""
-    pidfd: int = lib.og_abandon()
-    return pidfd
+#: After an exception between a fork and `fork_armed`'s return: ends and reaps the child whose pid was lost there.
+abandon: Callable[[], None] = lib.og_abandon
 
 
 def arm(fd: int, *, pdeathsig: bool) -> None:
@@ -225,14 +239,14 @@ _REQUESTED = (
 )
 
 
-def spawn_request() -> Any:
+def spawn_request(held: Any) -> Any:
     """A struct og_spawn of csrc/shim_api.h that asks for a child as this process is, without fds above 2.
 
-    `spawn` fills in ``pid`` and ``pidfd``, which is -1 as long as there is no child. Made before, so that an
-    exception which gets between that call and its caller can't lose the child.
+    `spawn` fills in ``held``, from `child`, which must live as long.
     """
     request = ffi.new("struct og_spawn *")
     lib.og_spawn_defaults(request)
+    request.child = held
     return request
 
 
@@ -277,7 +291,7 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     call = ffi.string(request.failed_call).decode()
     if call in ("execve", "chdir"):
         raise OSError(-code, os.strerror(-code), executable if call == "execve" else cwd)
-    _fail(code, os_error if request.lifeline < 0 or call in _REQUESTED else guard_error, request.failed_call)
+    _fail(code, os_error if request.child.lifeline < 0 or call in _REQUESTED else guard_error, request.failed_call)
 
 
 def _strings(strings: Sequence[Any]) -> bytes:
@@ -298,11 +312,14 @@ def pidfd_open(pid: int) -> int:
     return fd
 
 
-# A program may close our fds, and get their numbers again for its own. So a pidfd comes with its identity below: what
-# `pidfd_identity` said when it was made, or 0. OSError (EBADF) if it is not that process's any more.
+def pidfd_hold(held: Any, pid: int) -> None:
+    """The same, into ``held``, from `child`."""
+    if (code := lib.og_pidfd_hold(held, pid)) < 0:
+        _fail(code)
 
 
-pidfd_identity: Callable[[int], int] = lib.og_pidfd_identity
+# A program may close our fds, and get their numbers again for its own. So a pidfd comes with its identity below, that
+# of struct og_child. OSError (EBADF) if it is not that process's any more.
 
 
 def pidfd_check(pidfd: int, identity: int) -> None:
@@ -311,9 +328,9 @@ def pidfd_check(pidfd: int, identity: int) -> None:
 
 
 #: Closes it, unless it is somebody else's by now.
-pidfd_close: Callable[[int, int], None] = lib.og_pidfd_close
-#: Reaps the child if it has ended, and gives its lifeline back, from `lifeline_held`.
-pidfd_reap: Callable[[int, int, Sequence[int]], None] = lib.og_pidfd_reap
+pidfd_close: Callable[[Any], None] = lib.og_pidfd_close
+#: Reaps the child if it has ended, and gives its lifeline back.
+child_reap: Callable[[Any], None] = lib.og_child_reap
 
 
 def pidfd_send_signal(pidfd: int, identity: int, signal: int) -> None:
@@ -381,12 +398,10 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
             _fail(ready, os_error)
 
 
-def epoll_create() -> int:
-    """The fd of a new epoll(7) that `epoll_is_ours` knows; one at a time."""
-    fd: int = lib.og_epoll_create()
-    if fd < 0:
-        _fail(fd, os_error)
-    return fd
+def epoll_mark(epoll: int) -> None:
+    """`epoll_is_ours` will know it; one at a time."""
+    if (code := lib.og_epoll_mark(epoll)) < 0:
+        _fail(code, os_error)
 
 
 def epoll_is_ours(epoll: int) -> bool:

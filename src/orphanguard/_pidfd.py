@@ -24,8 +24,6 @@ from ._native import wait_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ._supervisor import Supervisor
 
 #: What the standard library's fork server reports for a child whose status was lost.
@@ -39,18 +37,15 @@ _REAPED_WITHIN = 1.0  # seconds
 class Child:
     """A child that this process started, or had a fork server start.
 
-    Owns ``pidfd`` and ``lifeline``. The lifeline is given back when the child has been reaped, never
-    earlier, whatever happens to this object's users; the pidfd by `close`. Made before the child is, so that a
-    start which is interrupted has one owner for whatever there is.
+    Owns ``pidfd`` and ``lifeline``. Made before either is opened, so that a start which is interrupted has one owner
+    for whatever there is. When it is collected both are given back; a lifeline stays open as long as its child
+    lives all the same (csrc/lifeline.c).
     """
 
     supervisor: Supervisor | None = None  #: this process is one, and signals go to it as orders
 
-    def __init__(self, lifeline: int, *, closes: bool = False) -> None:
-        self.pid = 0
-        self.pidfd = -1
-        self.identity = 0  # of the pidfd, whose number alone proves nothing: see csrc/pidfd.c
-        self._lifeline = _native.lifeline_held(lifeline)
+    def __init__(self, *, closes: bool = False) -> None:
+        self.held = _native.child()  #: for the shim to fill in
         self.returncode: int | None = None
         self._owner = os.getpid()
         self._lock = RLock()
@@ -60,25 +55,30 @@ class Child:
         self._closes = closes  # by itself, when it has been reaped: nobody else knows of the pidfd
 
     @property
+    def pid(self) -> int:
+        number: int = self.held.pid
+        return number
+
+    @property
+    def pidfd(self) -> int:
+        number: int = self.held.pidfd
+        return number
+
+    @property
+    def identity(self) -> int:
+        """Of the pidfd, whose number alone proves nothing: see csrc/pidfd.c."""
+        number: int = self.held.identity
+        return number
+
+    @property
     def lifeline(self) -> int:
-        return self._lifeline[0]
+        number: int = self.held.lifeline
+        return number
 
     @property
     def inherited(self) -> bool:
         """Whether this is a copy in a forked child, which has no say over its siblings."""
         return self._owner != os.getpid()
-
-    def identify(self) -> None:
-        """The pidfd has just been made."""
-        self.identity = _native.pidfd_identity(self.pidfd)
-
-    def spawn(self, request: Any, *what: Any, **how: Any) -> None:
-        """`_native.spawn`, armed on our lifeline."""
-        request.lifeline = self._lifeline[0]
-        try:
-            _native.spawn(request, *what, **how)
-        finally:
-            self.pid, self.pidfd, self.identity = request.pid, request.pidfd, request.identity
 
     def check(self) -> None:
         """OSError (EBADF) if this program has closed the pidfd."""
@@ -198,17 +198,9 @@ class Child:
             self._closed = True
             self._close_unused()
 
-    def __del__(self) -> None:
-        # Not of a child that may run yet: its Popen, in one cycle with this, may just have gone to those that are
-        # polled until they have ended. The lifeline must stay as it is in any case.
-        if self.pidfd >= 0 and self.returncode is not None and not self.inherited:
-            pidfd, self.pidfd = self.pidfd, -1
-            _native.pidfd_close(pidfd, self.identity)
-
     def _close_unused(self) -> None:
-        if self._closed and not (self._users or self.watched) and self.pidfd >= 0:
-            pidfd, self.pidfd = self.pidfd, -1
-            _native.pidfd_close(pidfd, self.identity)
+        if self._closed and not (self._users or self.watched):
+            _native.pidfd_close(self.held)
 
     def _status(self) -> int | None:
         try:
@@ -238,7 +230,7 @@ class Child:
             return
         if self.returncode is None:
             self.returncode = returncode
-        _native.pidfd_reap(self.pidfd, self.identity, self._lifeline)
+        _native.child_reap(self.held)
         if self.supervisor is not None:
             self.supervisor.close()
         if self._closes:
@@ -246,7 +238,7 @@ class Child:
 
     def _settled(self) -> bool:
         """Its end has been seen, and nothing is left to be done: `_ended` was not interrupted by an exception."""
-        return self.returncode is not None and self._lifeline[0] < 0
+        return self.returncode is not None and self.held.lifeline < 0
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
@@ -259,10 +251,10 @@ class Child:
 
         ``patience``: seconds for which it may still be about to arm itself.
         """
-        self.pid = pid
         try:
             if self.pidfd < 0:  # else an exception has interrupted this, and it is called again
-                self.pidfd = _native.pidfd_open(pid)
+                _native.pidfd_hold(self.held, pid)
+                self.held.running = 1
         except ProcessLookupError:
             pass
         except OSError:  # then there will be no child; as long as it has not been reaped, the pid is its own
@@ -275,11 +267,8 @@ class Child:
         # It may have ended and have been reaped behind our back, and its pid be another's by now. The kernel forgets
         # the owner of a description with the process, not with the number.
         if self.pidfd >= 0 and self.lifeline >= 0 and self.owner(patience, pid) != pid:
-            os.close(self.pidfd)
-            self.pidfd = -1
-        if self.pidfd >= 0:
-            self.identify()
-        else:
+            _native.pidfd_close(self.held)
+        if self.pidfd < 0:
             self.returncode = self._status_lost()
             self.drop()
 
@@ -299,19 +288,10 @@ class Child:
         else:
             self.drop()
 
-    def disown(self) -> None:
-        """Its user is gone and has had the exit code from somewhere else: gives back all, if the child is reaped."""
-        if self.inherited:
-            return
-        with self._lock:
-            # The kernel forgets the owner of a description with the process.
-            if self.lifeline < 0 or _native.lifeline_owner(self.lifeline) == 0:
-                self.drop()
-
     def drop(self) -> None:
-        """Gives back all that was meant for a child of which there is nothing left."""
+        """Gives back all: nobody asks for this child any more."""
         with self._lock:
-            _native.lifeline_give_back(self._lifeline)
+            _native.lifeline_give_back(self.held)
             if self.supervisor is not None:
                 self.supervisor.close()
             self._closed = True

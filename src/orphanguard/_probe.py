@@ -11,7 +11,8 @@ from pathlib import Path
 
 from . import _native
 from ._bin import LAUNCH, RUN
-from ._errors import StatusLostWarning, not_executable
+from ._errors import StatusLostWarning
+from ._supervisor import blamed
 from .subprocess import Popen
 
 
@@ -55,9 +56,7 @@ def launcher() -> Finding:
         with Popen([LAUNCH], stdin=subprocess.DEVNULL):
             pass
     except OSError as error:
-        return Finding(
-            "user= launcher", False, f"{not_executable(LAUNCH, error)}; Popen(user=) copies the memory instead"
-        )
+        return Finding("user= launcher", False, f"{error}; Popen(user=) copies the memory of its parent instead")
     return Finding("user= launcher", True, "Popen(user=) copies no memory")
 
 
@@ -94,7 +93,7 @@ def containment(mode: str) -> Finding:
             check=False,
         )
     except OSError as error:
-        return Finding(f"tree={mode}", False, str(not_executable(RUN, error) if error.filename == RUN else error))
+        return Finding(f"tree={mode}", False, str(blamed(error, RUN)))
     said = done.stderr.strip().removeprefix("orphanguard-run: ")
     return Finding(f"tree={mode}", done.returncode == 0, said if done.returncode else covers[mode])
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import _native
 from ._bin import RUN
 from ._errors import RESOURCES, GuardUnavailable, not_executable, os_error
-from ._fds import OwnFd
+from ._fds import pipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,34 +74,24 @@ class Supervisor:
         self.signal = options.signal
         self.arguments = options.arguments()
         self.containment = options.containment
-        opened: list[int] = []
-        try:
-            opened += _native.pipe()
-            opened += _native.pipe()
-            # Whom it watches. Looking for its parent by itself, it would take whoever adopted it for one that is gone.
-            opened.append(_native.pidfd_open(os.getpid()))
-        except BaseException:
-            for fd in opened:
-                os.close(fd)
-            raise
-        # We keep a reader of the control pipe, or an order to a supervisor that has ended would be a SIGPIPE for those
-        # who don't ignore that.
-        reader, control, status, self._status_w, self._parent = opened
-        os.set_blocking(control, False)
-        self._reader, self._control, self._status = OwnFd(reader), OwnFd(control), OwnFd(status)
+        # We keep a reader of it, or an order to a supervisor that has ended would be a SIGPIPE for those who don't
+        # ignore that.
+        self._reader, self._control = pipe()
+        self._status, self._status_w = pipe()
+        os.set_blocking(self._control.fd, False)
+        # Whom it watches. Looking for its parent by itself, it would take whoever adopted it for one that is gone.
+        self._parent = _native.child()
+        _native.pidfd_hold(self._parent, os.getpid())
 
     @property
     def fds(self) -> tuple[int, int, int]:
         """Those that it inherits, besides its lifeline: for orders, for the status, a pidfd of this process."""
-        return self._reader.fd, self._status_w, self._parent
+        return self._reader.fd, self._status_w.fd, self._parent.pidfd
 
     def started(self) -> None:
         """It has its copies."""
-        status, self._status_w = self._status_w, -1
-        parent, self._parent = self._parent, -1
-        for fd in (status, parent):
-            if fd >= 0:
-                os.close(fd)
+        self._status_w.close()
+        _native.pidfd_close(self._parent)
 
     def await_command(self, pidfd: int, executable: Any = None) -> None:
         """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
@@ -157,9 +147,9 @@ def command(lifeline: int, control: int, status: int, parent: int, *rest: Any) -
     return [RUN, *(f"--{name}-fd={fd}" for name, fd in fds.items()), *rest]
 
 
-def blamed(error: OSError) -> OSError:
-    """What is to be raised for an ``error`` of starting it."""
-    return not_executable(RUN, error) if error.filename == RUN else error
+def blamed(error: OSError, asked_for: Any) -> OSError:
+    """What is to be raised for an ``error`` of starting it, in the place of what was ``asked_for``."""
+    return not_executable(RUN, error, asked_for) if error.filename == RUN else error
 
 
 def words(

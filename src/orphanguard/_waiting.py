@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Collection, Set
 
 from . import _native
+from ._errors import os_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ class Registry:
         if self._epoll is not None:
             _lost.append(self._epoll)  # never closed: its number is somebody else's by now
             self._epoll = None
-        epoll = select.epoll.fromfd(_native.epoll_create())
+        epoll = _new_epoll()
+        _native.epoll_mark(epoll.fileno())
         for child, _ in list(self._live.values()):
             try:
                 child.check()
@@ -219,6 +221,18 @@ class Registry:
         return done
 
 
+def _new_epoll() -> select.epoll:
+    """One whose number is none of stdio, which this program may have closed."""
+    below = []
+    try:
+        while (epoll := select.epoll()).fileno() <= _STDERR:
+            below.append(epoll)
+    except OSError as error:
+        raise os_error(error.errno or errno.EMFILE, "epoll_create1") from None
+    return epoll
+
+
+_STDERR = 2
 _registry = Registry()
 _lost: list[object] = []
 

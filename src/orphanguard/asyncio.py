@@ -17,7 +17,6 @@ to 3.15, whose ``__init__`` calls ``_start``, which sets ``_proc``; ``_process_e
 from __future__ import annotations
 
 import asyncio as _standard
-import os
 import sys
 from asyncio import base_subprocess
 from asyncio import subprocess as _standard_subprocess
@@ -57,8 +56,6 @@ class TreeProcess(_standard_subprocess.Process):
 
 
 class _Transport(_Base):  # type: ignore[misc]
-    _pidfd = -1
-
     def _start(  # noqa: PLR0917 (the standard library's order)
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **kwargs: Any
     ) -> None:
@@ -69,7 +66,7 @@ class _Transport(_Base):  # type: ignore[misc]
         try:
             # A copy, since Popen closes its own when anybody polls it.
             self._pidfd = proc._dup_pidfd()
-            self._loop.add_reader(self._pidfd, self._ended)
+            self._loop.add_reader(self._pidfd.fd, self._ended)
         except BaseException:
             proc.kill()
             proc.wait()
@@ -77,21 +74,12 @@ class _Transport(_Base):  # type: ignore[misc]
 
     def _ended(self) -> None:
         returncode = self._proc.poll()
-        self._loop.remove_reader(self._pidfd)
+        self._loop.remove_reader(self._pidfd.fd)
         if returncode is None:
-            self._loop.call_later(_RETRY, self._loop.add_reader, self._pidfd, self._ended)
+            self._loop.call_later(_RETRY, self._loop.add_reader, self._pidfd.fd, self._ended)
             return
-        self._close_pidfd()
+        self._pidfd.close()
         self._process_exited(returncode)
-
-    def _close_pidfd(self) -> None:
-        pidfd, self._pidfd = self._pidfd, -1
-        if pidfd >= 0:
-            os.close(pidfd)
-
-    def __del__(self) -> None:
-        super().__del__()
-        self._close_pidfd()  # the loop was closed before the program ended
 
     # By the pidfd; the standard library's use the pid, from 3.12 on.
 

@@ -10,13 +10,12 @@ import errno
 import mmap
 import os
 import signal as _signal
-import sys
 import warnings
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 from . import _native
 from ._errors import GuardUnavailable
-from ._forked import is_preexec_fn, multiprocessing_parent
+from ._forked import by_fork_server, is_preexec_fn, multiprocessing_parent
 from ._guard import Guard, current_guard, signal_number
 
 __all__ = ["PreexecFn", "die_with_parent", "preexec_fn"]
@@ -60,24 +59,18 @@ class PreexecFn:
 
     Used for a second child, or in a child of another process, the program is not started: the reason goes
     to stderr and ``Popen`` raises `subprocess.SubprocessError`. Costs the parent one fd until the child has
-    been reaped (given back when the next one is made).
+    been reaped (given back when the next child is started).
 
     Raises `GuardUnavailable` if the kernel can't keep the promise, and OSError when resources run out.
     """
 
-    # Lifelines of children whose hook object is gone: they must outlast it.
-    _orphaned: ClassVar[list[tuple[int, mmap.mmap]]] = []
-
-    _UNUSED, _CLAIMED, _DONE = 0, 1, 2
-
     def __init__(self) -> None:
-        if is_preexec_fn(sys._getframe(1)):
+        if is_preexec_fn():
             refuse("PreexecFn", "the parentheses are missing: preexec_fn=orphanguard.PreexecFn(), made in the parent.")
-        self._close_ended()
         self._owner = os.getpid()
-        self._lifeline = -1
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
-        self._lifeline = _native.lifeline_open(pdeathsig=True, for_hook=True)
+        self._held = _native.child()
+        _native.lifeline_open(self._held, pdeathsig=True, for_hook=True)
 
     def __call__(self) -> None:
         """In the child. Not for you to call."""
@@ -87,33 +80,9 @@ class PreexecFn:
         if not _native.claim(self._state):
             refuse("PreexecFn", "already used for another child. Make a new one for each Popen.")
         try:
-            _native.arm(self._lifeline, pdeathsig=origin.by_main_thread)
+            _native.arm(self._held.lifeline, pdeathsig=origin.by_main_thread)
         except OSError as error:
             refuse("PreexecFn", str(error))
-        finally:
-            self._state[0] = self._DONE
-
-    def __del__(self) -> None:
-        if getattr(self, "_lifeline", -1) < 0 or self._owner != os.getpid():
-            return
-        if _native.claim(self._state):  # so that a child that comes late finds it taken
-            _native.lifeline_close(self._lifeline)
-            if warnings is not None:  # not at the very end of the interpreter
-                warnings.warn("a PreexecFn() that no child has used was dropped", RuntimeWarning, stacklevel=2)
-        else:
-            self._orphaned.append((self._lifeline, self._state))
-
-    @classmethod
-    def _close_ended(cls) -> None:
-        for entry in cls._orphaned.copy():
-            lifeline, state = entry
-            if state[0] == cls._DONE and not _native.lifeline_owner(lifeline):
-                with contextlib.suppress(ValueError):  # another thread was faster
-                    cls._orphaned.remove(entry)
-                    _native.lifeline_close(lifeline)
-
-
-os.register_at_fork(after_in_child=PreexecFn._orphaned.clear)
 
 
 def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None) -> Guard:
@@ -146,15 +115,14 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     Raises ValueError for a signal that does not exist, and `GuardUnavailable` where this can't work.
     """
     sig = signal_number(signal)
-    if is_preexec_fn(sys._getframe(1)):
+    before_exec = is_preexec_fn()
+    if before_exec:
         _before_exec("die_with_parent", sig)  # a lifeline of this child's own would be lost with the exec
-    elif _native.armed() >= 0:
-        _arm_again()
-    elif (guard := current_guard()) is None or guard.layers == ("pdeathsig",):
+    elif not _arm_again():
         _arm(sig, parent_pid)
     guard = current_guard()
     assert guard is not None
-    if guard.scope == "thread":
+    if guard.scope == "thread" and not before_exec:
         warnings.warn(
             "die_with_parent(): this process was started by a thread that is not known to be its parent's main thread; "
             "the kernel will kill it when that thread ends, although the parent lives. Start it from the main thread, "
@@ -165,13 +133,16 @@ def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None
     return guard
 
 
-def _arm_again() -> None:
-    """Once more, for the case that the uids were changed; what is armed stays as it is."""
-    try:
+def _arm_again() -> bool:
+    """What is armed already, once more: the uids may have been changed. False if nothing is, or nothing any more."""
+    if _native.supervised is not None and _native.supervised.worker == os.getpid():
+        # Its lifeline is the supervisor's, which has no threads: PDEATHSIG is as good.
+        if _native.is_main_thread():
+            _native.arm_pdeathsig(_signal.SIGKILL, _native.supervised.supervisor)
+        return True
+    with contextlib.suppress(OSError):  # this process has closed its copy; its parent may have one
         _native.arm_again()
-    except OSError:  # this process has closed its own copy; its parent has one
-        if not _native.armed_still():
-            raise
+    return _native.armed_still()
 
 
 def _arm(sig: int, parent_pid: int | None) -> None:
@@ -181,14 +152,17 @@ def _arm(sig: int, parent_pid: int | None) -> None:
     expected = parent_pid or client or origin.parent
     if now and expected and expected != now:
         if _alive(expected):
-            raise GuardUnavailable(errno.EINVAL, _not_the_parent(expected, now, expected == client))
+            raise GuardUnavailable(
+                errno.EINVAL, _not_the_parent(expected, now, expected == client and by_fork_server())
+            )
         _end_by(sig)
     pdeathsig = sig == _signal.SIGKILL and bool(origin.by_main_thread) and _native.is_main_thread()
     if origin.lifeline >= 0:
         try:
             _native.arm_inherited(sig)
-        except OSError:  # it can't be opened anew: no /proc, or made under another uid
-            if not pdeathsig:
+        except OSError as error:
+            # It can't be opened anew: no /proc, or made under another uid.
+            if not pdeathsig or error.errno not in (errno.ENOENT, errno.EACCES):
                 raise
         if pdeathsig:
             _native.arm_pdeathsig(sig, origin.parent)
@@ -202,9 +176,9 @@ def _arm(sig: int, parent_pid: int | None) -> None:
         _native.arm_pdeathsig(sig, expected or now)
 
 
-def _not_the_parent(named: int, parent: int, by_fork_server: bool) -> str:
+def _not_the_parent(named: int, parent: int, server: bool) -> str:
     """Why the kernel tells this process nothing of the end of ``named``, which lives."""
-    if by_fork_server:
+    if server:
         return (
             f"process {named} had a fork server start this one, and the kernel tells this one of the server's end only "
             f'(process {parent}); use orphanguard.get_context("forkserver") there'
@@ -237,10 +211,13 @@ def _name(pid: int) -> str:
 
 def _alive(pid: int) -> bool:
     try:
-        os.close(_native.pidfd_open(pid))
+        pidfd = _native.pidfd_open(pid)
     except ProcessLookupError:
         return False
-    return True
+    try:
+        return not _native.wait_readable(pidfd, 0)  # a zombie is dead
+    finally:
+        os.close(pidfd)
 
 
 def _end_by(sig: int) -> None:

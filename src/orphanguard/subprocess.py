@@ -33,6 +33,7 @@ from ._pidfd import Child
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ._fds import OwnFd
     from ._guard import Guard
     from ._supervisor import Options, Supervisor
 
@@ -126,11 +127,10 @@ class Popen(_standard.Popen[AnyStr]):
             self._pdeathsig = self._guarded and self._death_signal == _signal.SIGKILL and _native.is_main_thread()
         # What a spawned child is refused comes back. Out of a forked one no reason does, so it is rehearsed.
         rehearse = self._pdeathsig
-        lifeline = -1
-        if self._guarded:
-            lifeline = _native.lifeline_open(pdeathsig=rehearse, signal=self._death_signal, for_hook=forks)
-        child = Child(lifeline, closes=True)
+        child = Child(closes=True)
         try:
+            if self._guarded:
+                _native.lifeline_open(child.held, pdeathsig=rehearse, signal=self._death_signal, for_hook=forks)
             if self._tree is not None:
                 from ._supervisor import Supervisor
 
@@ -151,7 +151,7 @@ class Popen(_standard.Popen[AnyStr]):
             if self._tree is not None and isinstance(error, OSError):
                 from ._supervisor import blamed
 
-                raise blamed(error) from None
+                raise blamed(error, _command(args, executable, rest[_SHELL])[1]) from None
             raise
 
     def _spawn(  # noqa: PLR0917 (the standard library's order)
@@ -186,7 +186,7 @@ class Popen(_standard.Popen[AnyStr]):
         paths = _paths(executable, env)
         environment = None if env is None else _environment(env)
         keep_fds: Sequence[int] = _fds(pass_fds) if pass_fds != () else ()
-        request = _native.spawn_request()
+        request = _native.spawn_request(child.held)
         request.signal = self._death_signal
         request.close_fds, request.restore_signals = bool(close_fds), bool(restore_signals)
         request.new_session = bool(start_new_session)
@@ -203,7 +203,7 @@ class Popen(_standard.Popen[AnyStr]):
             executable = args[0]
             paths, keep_fds = args[:1], [*keep_fds, child.lifeline, *supervisor.fds]
             groups, request.gid, request.uid = None, -1, -1
-        child.spawn(request, paths, args, environment, keep_fds, cwd, groups, executable)
+        _native.spawn(request, paths, args, environment, keep_fds, cwd, groups, executable)
         self._pdeathsig = bool(request.pdeathsig)
         pipes = (p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
         if max(pipes) < 0:
@@ -261,8 +261,8 @@ class Popen(_standard.Popen[AnyStr]):
                 if _deadstate is None:
                     raise
                 self.returncode = _deadstate
-        elif _deadstate is not None and child.returncode is None:
-            child.disown()  # asyncio reaps by itself, and sets our returncode
+        elif _deadstate is not None and child.returncode is None and not child.inherited:
+            child.drop()  # asyncio reaps by itself, and sets our returncode
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
@@ -276,10 +276,12 @@ class Popen(_standard.Popen[AnyStr]):
             self.returncode = returncode
         return self.returncode
 
-    def _dup_pidfd(self) -> int:
-        """For an event loop to watch; the caller closes it."""
+    def _dup_pidfd(self) -> OwnFd:
+        """For an event loop to watch."""
+        from ._fds import duplicate
+
         assert self._child is not None
-        return os.dup(self._child.pidfd)
+        return duplicate(self._child.pidfd)
 
     def send_signal(self, sig: int) -> None:
         """Sends ``sig`` to the program, by its pidfd. Does nothing if it has been reaped."""

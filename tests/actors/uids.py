@@ -114,7 +114,14 @@ def main() -> None:
         said = os.read(READ, 200).decode().strip()
         pid = getattr(child, "command_pid", None) or child.pid
         defeated_by = child.guard.defeated_by if child.guard else []
-        say(pid=pid, said=said, defeated_by=defeated_by, doctor=_probe.global_root().ok, root=_native.is_global_root())
+        say(
+            supervisor=child.pid,
+            pid=pid,
+            said=said,
+            defeated_by=defeated_by,
+            doctor=_probe.global_root().ok,
+            root=_native.is_global_root(),
+        )
 
     if thread == "main":
         start()

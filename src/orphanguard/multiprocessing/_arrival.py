@@ -6,6 +6,7 @@ before ``spawn.prepare`` imports the user's main module, and before any of the u
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -16,8 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: What a fork server's child answers when it is armed: its pid and 0, or an errno.
-ANSWER = struct.Struct("qq")
+#: What a fork server's child answers: 0 when it is armed, or the errno of what was refused.
+ANSWER = struct.Struct("q")
+#: What a child that is held waits for. The end of the file ends it.
+GO = b"g"
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
@@ -48,14 +51,21 @@ def arrive_spawned(lifeline: int) -> None:
     _native.arm(lifeline, pdeathsig=False)
 
 
-def arrive_forked(lifeline_index: int, answer_index: int) -> None:
-    """In a fork server's child: arms it and tells the parent, which waits for that before it calls it started."""
-    answer = _stdlib.forkserver_inherited_fd(answer_index)
-    lifeline = _stdlib.forkserver_inherited_fd(lifeline_index)
+def arrive_forked(lifeline_index: int, answer_index: int, go_index: int) -> None:
+    """In a fork server's child: arms it, tells the parent, and returns when that has all that it needs.
+
+    A start that has failed or was interrupted never gets there. So nothing of the user's has run then, nor will.
+    """
+    lifeline, answer, go = map(_stdlib.forkserver_inherited_fd, (lifeline_index, answer_index, go_index))
+    code = 0
     try:
         _native.arm(lifeline, pdeathsig=False)
     except OSError as error:
-        os.write(answer, ANSWER.pack(os.getpid(), error.errno or 0))
+        code = error.errno or errno.EINVAL
+    try:
+        os.write(answer, ANSWER.pack(code))
+        if code or os.read(go, 1) != GO:
+            os._exit(127)
+    except OSError:  # nobody waits for the answer
         os._exit(127)
-    os.write(answer, ANSWER.pack(os.getpid(), 0))
     os.close(answer)

@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING
 
 from .. import _native
 from .._bin import RUN
-from .._errors import not_executable
+from .._errors import GuardUnavailable, not_executable
+from .._fds import pipe
 from .._supervisor import STATUS, Options, Supervisor, command
 from . import _process, _stdlib
-from ._arrival import arrive_forked
+from ._arrival import GO, arrive_forked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from .._pidfd import Child
-
-_GO = b"g"
 
 
 class Held:
@@ -37,14 +36,13 @@ class Held:
     def __init__(self, child: Child, options: Options) -> None:
         self._child = child
         self.supervisor = child.supervisor = Supervisor(options)
-        self.go, self._go_w = _native.pipe()
+        self.go_r, self.go_w = pipe(keep_from_forks=True)
 
     def fork(self) -> int:
         """As ``os.fork()``; the pid is the supervisor's, and what returns 0 is the worker."""
         pid = _native.fork_armed()
         if pid == 0:
-            split(self._child.lifeline, self.supervisor.fds, self.go, self.supervisor.arguments)
-            os.close(self._go_w)
+            split(self._child.lifeline, self.supervisor.fds, self.go_r.fd, self.supervisor.arguments)
             supervised(self.supervisor.containment, self.supervisor.signal)
             self.supervisor.close()
         return pid
@@ -53,11 +51,11 @@ class Held:
         """Returns when the supervisor is ready; the worker runs from here on."""
         self.supervisor.started()
         self.supervisor.await_command(self._child.pidfd)
-        os.write(self._go_w, _GO)
+        os.write(self.go_w.fd, GO)
 
     def close(self) -> None:
-        for fd in (self.go, self._go_w):
-            os.close(fd)
+        self.go_r.close()
+        self.go_w.close()
 
 
 def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) -> None:
@@ -72,7 +70,7 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
         worker = os.fork()
         if worker == 0:
             _native.arm_pdeathsig(9, supervisor)
-            if os.read(go, 1) != _GO:
+            if os.read(go, 1) != GO:
                 os._exit(127)
             os.close(go)
             return
@@ -81,18 +79,32 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
         try:
             os.execv(RUN, command(lifeline, *fds, *arguments, f"--child-pid={worker}"))
         except OSError as error:
-            raise not_executable(RUN, error) from None
+            raise not_executable(RUN, error, RUN) from None
     except BaseException as error:  # a signal handler's, too: nothing of the caller's may run here
         if worker != 0:
-            what = error.strerror if isinstance(error, OSError) else f"supervisor: {error!r}"
+            what = "supervisor"
+            if isinstance(error, GuardUnavailable):
+                what = str(error.strerror)
+            elif isinstance(error, OSError):
+                what = "fork" if worker == supervisor else "execve(orphanguard-run)"
             event = {"event": "failed", "exit": 125, "errno": getattr(error, "errno", 0), "what": what}
             with contextlib.suppress(OSError):
                 os.write(fds[STATUS], json.dumps(event).encode()[:4000] + b"\n")
         os._exit(127)
 
 
+class Supervised:
+    """In a worker: what it is under."""
+
+    def __init__(self, containment: str, signal: int) -> None:
+        self.worker = os.getpid()
+        self.supervisor = os.getppid()  # 0 in a pid namespace
+        self.containment = containment
+        self.signal = signal
+
+
 def supervised(containment: str, signal: int) -> None:
-    _native.supervised = os.getpid(), containment, signal
+    _native.supervised = Supervised(containment, signal)
 
 
 # --- in a worker that was not forked from its parent; see _arrival.py
@@ -104,14 +116,13 @@ def arrive_spawned_below(lifeline: int, containment: str, signal: int) -> None:
     _process.below = lifeline
 
 
-def arrive_forked_below(
-    lifeline_index: int, answer_index: int, indexes: Sequence[int], arguments: Sequence[str], *what: Any
-) -> None:
+def arrive_forked_below(arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], *what: Any) -> None:
     """In a fork server's child.
 
-    ``indexes``: those of `Supervisor.fds`, and of the pipe that holds the worker.
+    ``arrival``: what `arrive_forked` is told. ``indexes``: those of `Supervisor.fds`, and of the pipe that holds the
+    worker.
     """
-    arrive_forked(lifeline_index, answer_index)
+    arrive_forked(*arrival)
     lifeline = _native.armed()
     *fds, go = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
     split(lifeline, fds, go, arguments)

@@ -24,17 +24,15 @@ class Popen(GuardedPopen, popen_fork.Popen):
 
     def _launch(self, process_obj: BaseProcess) -> None:
         held = None
-        child = Child(_native.lifeline_open(pdeathsig=True))
+        child = Child()
         try:
-            self.pdeathsig = _native.arm_next_fork(child.lifeline)
+            _native.lifeline_open(child.held, pdeathsig=True)
+            self.pdeathsig = _native.arm_next_fork(child.held)
             if process_obj._tree is None:  # type: ignore[attr-defined]
                 _stdlib.launch_fork(self, process_obj)
             else:
                 held = self.below(child, process_obj)
                 _stdlib.launch_fork_by(held.fork)(self, process_obj)
-            child.pidfd = _native.started_child()
-            child.pid = self.pid
-            child.identify()
             if held is not None:
                 held.release()
             self.adopt(child, process_obj)

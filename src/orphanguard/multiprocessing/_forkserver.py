@@ -18,11 +18,11 @@ from multiprocessing import context, popen_forkserver
 
 from .. import _native, _waiting
 from .._errors import guard_error
-from .._fds import OwnFd
+from .._fds import OwnFd, pipe
 from .._native import wait_readable
 from .._pidfd import Child
 from . import _stdlib
-from ._arrival import ANSWER, Arming
+from ._arrival import ANSWER, GO, Arming
 from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
 from ._spawn import spawnv
@@ -38,38 +38,38 @@ if TYPE_CHECKING:
 _SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead child's status many times over
 
 
-class _ServerLifeline:
-    """The fork server's lifeline; given back when another server takes its place."""
+def _ensure_running() -> None:
+    """The server. Its lifeline stays open as long as it lives, in csrc/lifeline.c; nobody else needs to hold it."""
+    server = Child()
 
-    def __init__(self) -> None:
-        self._fd = -1
-        self._owner = 0
+    def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+        _native.lifeline_open(server.held, pdeathsig=False)
+        return spawnv(server, path, args, fds)  # the standard library waits for the server by it
 
-    def start(self, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-        server = Child(_native.lifeline_open(pdeathsig=False))
-        try:
-            spawnv(server, path, args, fds)
-        except BaseException:
+    try:
+        _stdlib.forkserver_ensure_running(start, preload=__name__.rpartition(".")[0] + "._arrival")
+        server.drop()
+    except BaseException:
+        if server.pidfd >= 0 and _stdlib.forkserver_pid() == server.pid:
+            server.drop()
+        else:
             server.take_back()
-            raise
-        old = self._fd if self._owner == os.getpid() else -1
-        self._fd, self._owner = server.lifeline, os.getpid()
-        if old >= 0:
-            _native.lifeline_close(old)
-        server.close()
-        return server.pid  # the standard library waits for the server by it
+        raise
 
 
-_server = _ServerLifeline()
+def _write(pipe_end: OwnFd, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(pipe_end.fd, left) :]
 
 
 class ForkServerChild(Child):
     """A child whose parent, in the kernel's sense, is the fork server: that one reaps it and tells the status."""
 
-    def __init__(self, lifeline: int) -> None:
-        super().__init__(lifeline)
+    def __init__(self) -> None:
+        super().__init__()
         self.status: OwnFd | None = None  #: read end of the pipe on which the server tells the exit code
-        self.answered = False  #: the child itself has said that it is armed: the pid and the pidfd are its own
+        self.answered = False  #: the child itself is armed, and waits: the pid and the pidfd are its own
         self._told = _stdlib.Told()
 
     def _status_after_reap(self) -> int | None:
@@ -97,75 +97,73 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
     method = "forkserver"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        answer_r = answer_w = data_w = -1
-        sent = False
         held = None
-        child = ForkServerChild(_native.lifeline_open(pdeathsig=False))
+        answer_r = answer_w = go_r = go_w = data_w = OwnFd()
+        child = ForkServerChild()
         try:
-            answer_r, answer_w = _native.pipe()
-            if process_obj._tree is not None:  # type: ignore[attr-defined]
+            _native.lifeline_open(child.held, pdeathsig=False)
+            # No forked child of ours keeps a write end: the end of the answers is the child's end, and the end of
+            # this start is that of the child which waits for it.
+            answer_r, answer_w = pipe(keep_from_forks=True)
+            if process_obj._tree is None:  # type: ignore[attr-defined]
+                go_r, go_w = pipe(keep_from_forks=True)
+            else:
                 held = self.below(child, process_obj)
-            arming = self._arming(child.lifeline, answer_w, held)
-            data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
-            _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
-            status, data_w = _stdlib.forkserver_connect(self._fds)
-            child.status = OwnFd(status)
-            os.close(answer_w)
-            answer_w = -1
-            self.pid = child.pid = _stdlib.read_signed(status)
-            child.pidfd = _native.pidfd_open(child.pid)
-            child.identify()
-            sent = True
-            with open(data_w, "wb", closefd=False) as file:
-                file.write(data)
-            self._await_answer(answer_r, status, child)
-            if held is not None:
-                held.release()
+                go_r, go_w = held.go_r, held.go_w
+            arming = self._arming((child.lifeline, answer_w.fd, go_r.fd), held)
+            preparation, data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
+            _ensure_running()
+            child.status, data_w = _stdlib.forkserver_connect(self._fds)
+            answer_w.close()
+            self.pid = _stdlib.read_signed(child.status.fd)
+            _native.pidfd_hold(child.held, self.pid)
+            child.held.running = 1
+            _write(data_w, preparation)
+            self._await_answer(answer_r.fd, child)
             self.pdeathsig = False
             self.adopt(child, process_obj)
+            os.write(go_w.fd, GO)
+            if held is not None:
+                held.release()
+            _write(data_w, data)  # may be megabytes, so only to one that reads
         except BaseException:
             _waiting.registry().remove(child)
-            # Without all of its data the child ends by itself. With it, it answers first.
-            with contextlib.suppress(OSError):
-                if sent:
-                    if data_w >= 0:
-                        os.close(data_w)
-                        data_w = -1
-                    self._await_answer(answer_r, status, child)
+            # Without all of its data, or without GO, the child ends by itself.
+            data_w.close()
+            go_w.close()
+            if child.answered:
+                with contextlib.suppress(OSError):
                     child.abort()
             child.drop()
             raise
         finally:
-            if held is not None:
-                held.close()
-            for fd in (answer_r, answer_w, data_w):
-                if fd >= 0:
-                    os.close(fd)
+            for fd in (answer_r, answer_w, go_r, go_w, data_w):
+                fd.close()
 
-    def _arming(self, lifeline: int, answer: int, held: Held | None) -> Arming:
-        indexes = [self.duplicate_for_child(fd) for fd in (lifeline, answer)]
+    def _arming(self, fds: Sequence[int], held: Held | None) -> Arming:
+        indexes = [self.duplicate_for_child(fd) for fd in fds]
         if held is None:
             return Arming("_arrival", "arrive_forked", *indexes)
         supervisor = held.supervisor
-        more = [self.duplicate_for_child(fd) for fd in (*supervisor.fds, held.go)]
+        more = [self.duplicate_for_child(fd) for fd in (*supervisor.fds, held.go_r.fd)]
         what = supervisor.containment, supervisor.signal
-        return Arming("_below", "arrive_forked_below", *indexes, more, supervisor.arguments, *what)
+        return Arming("_below", "arrive_forked_below", indexes, more, supervisor.arguments, *what)
 
-    def _await_answer(self, answer: int, status: int, child: ForkServerChild) -> None:
-        if child.answered:
-            return
+    def _await_answer(self, answer: int, child: ForkServerChild) -> None:
+        """The child's own, or its end. The server's says nothing of the child, which may be slow."""
         poller = select.poll()
-        for fd in (answer, status, child.pidfd):
+        for fd in (answer, child.pidfd):
             poller.register(fd, select.POLLIN)
         ready = dict(poller.poll())
         reply = os.read(answer, ANSWER.size) if answer in ready else b""
         if len(reply) < ANSWER.size:
             raise ChildProcessError(f"the fork server's child {self.pid} ended before it was armed")
-        pid, code = ANSWER.unpack(reply)
+        (code,) = ANSWER.unpack(reply)
         if code:
             raise guard_error(code, "arming of the fork server's child")
-        if pid != self.pid:
-            raise ChildProcessError(f"the fork server's child calls itself {pid}, the server {self.pid}")
+        owner = _native.lifeline_owner(child.lifeline)
+        if owner != self.pid:
+            raise ChildProcessError(f"the fork server's child calls itself {owner}, the server {self.pid}")
         child.answered = True
 
 

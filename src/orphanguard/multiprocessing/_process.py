@@ -52,7 +52,7 @@ class GuardedPopen:
             _waiting.registry().remove(child)
             child.abort()
         else:
-            child.pidfd = _native.abandon()
+            _native.abandon()
             child.drop()
 
     @staticmethod

@@ -8,6 +8,7 @@ from multiprocessing import context, popen_spawn_posix
 
 from .. import _native
 from .._bin import RUN
+from .._fds import OwnFd, duplicate
 from .._pidfd import Child
 from . import _stdlib
 from ._arrival import Arming
@@ -28,7 +29,7 @@ def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> 
     try:
         pid = spawnv(child, RUN, command(*ours, *child.supervisor.arguments, *words([path]), *args), [*fds, *ours])
     except OSError as error:
-        raise blamed(error) from None
+        raise blamed(error, path) from None
     child.supervisor.started()
     child.supervisor.await_command(child.pidfd, path)
     return pid
@@ -36,7 +37,7 @@ def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> 
 
 def spawnv(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
     """``util.spawnv_passfds``, armed: fills in ``child``, whose lifeline it uses, and returns its pid."""
-    child.spawn(_native.spawn_request(), [path], args, keep_fds=list(fds), executable=os.fsdecode(path))
+    _native.spawn(_native.spawn_request(child.held), [path], args, keep_fds=list(fds), executable=os.fsdecode(path))
     return child.pid
 
 
@@ -45,38 +46,33 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
 
     def _launch(self, process_obj: BaseProcess) -> None:
         self.pdeathsig = _native.is_main_thread()
-        child = Child(_native.lifeline_open(pdeathsig=False))
-
-        copy = -1
+        child = Child()
+        copy = OwnFd()
 
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
             return (spawnv if child.supervisor is None else _below)(child, path, args, fds)
 
         def arming() -> Arming:
-            if copy >= 0:
+            if copy.fd >= 0:
                 tree = process_obj._tree  # type: ignore[attr-defined]
                 what = tree.containment, tree.signal
-                return Arming("_below", "arrive_spawned_below", self.duplicate_for_child(copy), *what)
+                return Arming("_below", "arrive_spawned_below", self.duplicate_for_child(copy.fd), *what)
             return Arming("_arrival", "arrive_spawned", self.duplicate_for_child(child.lifeline))
 
         try:
+            _native.lifeline_open(child.held, pdeathsig=False)
             if process_obj._tree is not None:  # type: ignore[attr-defined]
                 from .._supervisor import Supervisor
 
                 child.supervisor = Supervisor(process_obj._tree)  # type: ignore[attr-defined]
-                copy = os.dup(child.lifeline)  # for the worker; the other one stays the supervisor's
-            try:
-                _stdlib.launch_spawn(self, process_obj, start, arming)
-            finally:
-                if self.finalizer is not None:
-                    self.finalizer()
+                copy = duplicate(child.lifeline)  # for the worker; the other one stays the supervisor's
+            _stdlib.launch_spawn(self, process_obj, start, arming)
             self.adopt(child, process_obj)
         except BaseException:
             self.take_back(child)
             raise
         finally:
-            if copy >= 0:
-                os.close(copy)
+            copy.close()
 
 
 class SpawnProcess(GuardedProcess, context.SpawnProcess):

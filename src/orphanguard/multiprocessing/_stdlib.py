@@ -9,8 +9,10 @@ What is relied on, and checked by tests/test_stdlib_drift.py:
 - ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice before it: the sentinel pipe, then the
   data pipe whose read end goes to ``_bootstrap(parent_sentinel=...)``; the parent's ends end up in one
   ``util.Finalize``.
-- ``popen_spawn_posix.Popen._launch`` calls ``os.pipe``, ``spawn.get_preparation_data`` and ``util.spawnv_passfds``.
-- ``ForkServer.ensure_running`` calls ``util.spawnv_passfds``; ``connect_to_new_process`` calls ``os.pipe`` twice.
+- ``popen_spawn_posix.Popen._launch`` calls ``os.pipe``, ``spawn.get_preparation_data`` and ``util.spawnv_passfds``; it
+  closes the child's ends by ``os.close``, and leaves the parent's to a ``util.Finalize``.
+- ``ForkServer.ensure_running`` calls ``os.pipe`` once and ``util.spawnv_passfds``, and sets ``_forkserver_alive_fd``
+  and, last, ``_forkserver_pid``; ``connect_to_new_process`` calls ``os.pipe`` twice. Both call ``os.close`` for ends.
 - ``spawn.prepare`` ignores keys that it does not know; the preparation data is unpickled before it runs.
 """
 
@@ -19,7 +21,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import threading
 from multiprocessing import context as _context
 from multiprocessing import popen_fork as _popen_fork
 from multiprocessing import process as _process
@@ -27,6 +28,7 @@ from multiprocessing import util
 
 from .. import _native, _waiting
 from .._borrowed import Overlay, replaced
+from .._fds import OwnFd, pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,25 +52,10 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
     return (
         (process.BaseProcess.start, ("_cleanup",)),
         (popen_fork.Popen._launch, ("os", "pipe", "fork", "util", "Finalize")),
-        (spawn_launch, ("os", "pipe", "spawn", "get_preparation_data", "util", "spawnv_passfds")),
-        (forkserver.ForkServer.ensure_running, ("util", "spawnv_passfds")),
-        (forkserver.ForkServer.connect_to_new_process, ("os", "pipe")),
+        (spawn_launch, ("os", "pipe", "close", "spawn", "get_preparation_data", "util", "spawnv_passfds", "Finalize")),
+        (forkserver.ForkServer.ensure_running, ("os", "pipe", "close", "util", "spawnv_passfds")),
+        (forkserver.ForkServer.connect_to_new_process, ("os", "pipe", "close")),
     )
-
-
-class _Pipes(threading.local):
-    """Made before they are asked for, by the start that is under way in this thread."""
-
-    def __init__(self) -> None:
-        self.ready: list[tuple[int, int]] = []
-
-    def close(self) -> None:
-        while self.ready:
-            for fd in self.ready.pop():
-                os.close(fd)
-
-
-_pipes = _Pipes()
 
 
 def _no_pipe() -> tuple[int, int]:
@@ -101,12 +88,10 @@ def start(process_obj: Any) -> None:
     """
     if _native.begin_start():
         # In a signal handler that has interrupted a start of this thread.
-        bring_back, pipes = _native.save_start(), _pipes.ready
-        _pipes.ready = []
+        bring_back = _native.save_start()
         try:
             start(process_obj)
         finally:
-            _pipes.ready = pipes
             bring_back()
         return
     try:
@@ -136,27 +121,39 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
     def preparation_data(name: str) -> dict[str, object]:
         return {"orphanguard": extra(), **spawn.get_preparation_data(name)}
 
-    replaced(
-        popen_spawn_posix.Popen._launch,  # type: ignore[attr-defined]
-        os=Overlay(os, pipe=_native.pipe),
-        spawn=Overlay(spawn, get_preparation_data=preparation_data),
-        util=Overlay(util, spawnv_passfds=spawnv),
-    )(popen, process_obj)
+    # Ours to close, whatever the other has come to when a signal handler raises.
+    pipes: list[tuple[OwnFd, OwnFd]] = []
+
+    def make_pipe() -> tuple[int, int]:
+        pipes.append(pipe())
+        return pipes[-1][0].fd, pipes[-1][1].fd
+
+    try:
+        replaced(
+            popen_spawn_posix.Popen._launch,  # type: ignore[attr-defined]
+            os=Overlay(os, pipe=make_pipe, close=bool),
+            spawn=Overlay(spawn, get_preparation_data=preparation_data),
+            util=Overlay(util, spawnv_passfds=spawnv, Finalize="".format, close_fds=None),
+        )(popen, process_obj)
+    finally:
+        for reader, writer in pipes:
+            reader.close()
+            writer.close()
 
 
-def dump_for_forkserver(popen: Any, process_obj: BaseProcess, extra: Callable[[], object]) -> bytes:
-    """What a fork server's child reads from its data pipe; ``extra()`` is unpickled first of all."""
+def dump_for_forkserver(popen: Any, process_obj: BaseProcess, extra: Callable[[], object]) -> tuple[bytes, bytes]:
+    """What a fork server's child reads from its data pipe: ``extra()`` and how to prepare itself, then the process."""
     from multiprocessing import spawn
 
-    buffer = io.BytesIO()
+    preparation, process_data = io.BytesIO(), io.BytesIO()
     context.set_spawning_popen(popen)
     try:
         data = spawn.get_preparation_data(process_obj.name)
-        context.reduction.dump({"orphanguard": extra(), **data}, buffer)
-        context.reduction.dump(process_obj, buffer)
+        context.reduction.dump({"orphanguard": extra(), **data}, preparation)
+        context.reduction.dump(process_obj, process_data)
     finally:
         context.set_spawning_popen(None)
-    return buffer.getvalue()
+    return preparation.getvalue(), process_data.getvalue()
 
 
 def forkserver_inherited_fd(index: int) -> int:
@@ -175,25 +172,58 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
     server: Any = forkserver._forkserver
     if preload not in server._preload_modules:
         server._preload_modules = [*server._preload_modules, preload]
-    replaced(forkserver.ForkServer.ensure_running, util=Overlay(util, spawnv_passfds=spawnv))(server)
+    # The server ends when nobody has its write end: with a start that a signal handler has interrupted.
+    alive = OwnFd(), OwnFd()
+
+    def make_pipe() -> tuple[int, int]:
+        _native.pipe(alive[0]._held, alive[1]._held)
+        return alive[0].fd, alive[1].fd
+
+    def close(fd: int) -> None:
+        if fd not in (alive[0].fd, alive[1].fd):
+            os.close(fd)
+
+    def hand_over() -> None:
+        if forkserver_pid() and server._forkserver_alive_fd == alive[1].fd:
+            alive[1].release()
+
+    ensure_running = replaced(
+        forkserver.ForkServer.ensure_running,
+        os=Overlay(os, pipe=make_pipe, close=close),
+        util=Overlay(util, spawnv_passfds=spawnv),
+    )
+    try:
+        ensure_running(server)
+        hand_over()
+    except BaseException:
+        hand_over()
+        for end in alive:
+            end.close()
+        raise
 
 
-def forkserver_connect(fds: list[int]) -> tuple[int, int]:
+def forkserver_pid() -> int | None:
+    """None: there is no server, as far as the standard library knows."""
+    from multiprocessing import forkserver
+
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
+
+
+def forkserver_connect(fds: list[int]) -> tuple[OwnFd, OwnFd]:
     """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
     from multiprocessing import forkserver
 
-    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_pipes.ready.pop))
-    try:
-        # Not between the connection and the request: the server does not survive a client that gives up there.
-        # And an unguarded fork must not hide the end of either from its reader: the child, which is not armed before
-        # its data have come; and us, when the server is gone.
-        _pipes.ready.append(_native.pipe(keep_from_forks=True))
-        _pipes.ready.append(_native.pipe(keep_from_forks=True))
-        status, data = connect(forkserver._forkserver, fds)
-    except BaseException:
-        _pipes.close()  # those that were not handed out; the standard library closes the others
-        raise
-    return status, data
+    # Not between the connection and the request: the server does not survive a client that gives up there.
+    # And an unguarded fork must not hide the end of either from its reader: the child, which is not armed before
+    # its data have come; and us, when the server is gone.
+    status, data = pipe(keep_from_forks=True), pipe(keep_from_forks=True)
+    ready = [(data[0].fd, data[1].fd), (status[0].fd, status[1].fd)]
+    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=ready.pop, close=bool))
+    connect(forkserver._forkserver, fds)
+    data[0].close()
+    status[1].close()
+    return status[0], data[1]
 
 
 class Told:

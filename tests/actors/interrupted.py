@@ -1,0 +1,224 @@
+"""Interrupts a start at one bytecode of ours after the other, and looks whether anything is left each time.
+
+``python interrupted.py WHAT STRIDE``: a signal handler may raise between any two of them (CPython 3.10; later versions
+look for signals at fewer). Raises there itself, so that it is exact. Prints how many there were, and what was left.
+"""
+
+from __future__ import annotations
+
+import asyncio as standard_asyncio
+import contextlib
+import gc
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import forkserver, resource_tracker
+
+import orphanguard
+from orphanguard import _native
+from orphanguard import asyncio as guarded_asyncio
+
+OURS = os.path.dirname(orphanguard.__file__)
+
+
+PID = os.getpid()
+interrupts = True
+
+
+class Interrupted(Exception):
+    pass
+
+
+def pause() -> None:
+    signal.pause()
+
+
+class Process:
+    def __init__(self, method: str, tree: bool) -> None:
+        self.make = orphanguard.get_context(method).Process
+        self.tree = tree
+
+    def prepare(self) -> None:
+        self.process = self.make(target=pause, tree=self.tree)
+
+    def start(self) -> None:
+        self.process.start()
+
+    def end(self) -> None:
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
+            self.process.close()
+        del self.process
+
+
+class Server(Process):
+    """With a fork server of its own each time."""
+
+    def prepare(self) -> None:
+        self.end_server()
+        super().prepare()
+
+    def end(self) -> None:
+        super().end()
+        self.end_server()
+
+    @staticmethod
+    def end_server() -> None:
+        server = forkserver._forkserver
+        if server._forkserver_pid is not None:
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+            os.waitpid(server._forkserver_pid, 0)
+            os.close(server._forkserver_alive_fd)
+            server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None
+
+
+class Program:
+    def __init__(self, **how: object) -> None:
+        self.how = how
+
+    def prepare(self) -> None:
+        self.program: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.program = orphanguard.Popen(["sleep", "1000"], **self.how)
+
+    def end(self) -> None:
+        # One that was interrupted on its way to its caller is where the standard library keeps those that were dropped.
+        gc.collect()
+        for program in (self.program, *subprocess._active):
+            if program is not None:
+                program.kill()
+                program.wait()
+        subprocess._active.clear()
+        self.program = None
+
+
+class Hook(Program):
+    def start(self) -> None:
+        hook = orphanguard.PreexecFn()
+        self.program = subprocess.Popen(["sleep", "1000"], preexec_fn=hook)  # noqa: PLW1509
+
+
+class Asyncio(Program):
+    """The start alone: what the loop's own callbacks and coroutines do with an exception is asyncio's."""
+
+    def start(self) -> None:
+        global interrupts
+
+        def start(*args: object, **kwargs: object) -> None:
+            global interrupts
+            interrupts = True
+            try:
+                Asyncio.of_transport(*args, **kwargs)
+            finally:
+                interrupts = False
+
+        async def run() -> None:
+            process = await guarded_asyncio.create_subprocess_exec("sleep", "1000")
+            process.kill()
+            await process.wait()
+
+        interrupts = False
+        guarded_asyncio._Transport._start = start
+        standard_asyncio.run(run())
+
+    of_transport = guarded_asyncio._Transport._start
+
+
+WAYS = {
+    "fork": lambda: Process("fork", False),
+    "fork tree": lambda: Process("fork", True),
+    "spawn": lambda: Process("spawn", False),
+    "spawn tree": lambda: Process("spawn", True),
+    "forkserver": lambda: Process("forkserver", False),
+    "forkserver tree": lambda: Process("forkserver", True),
+    "server": lambda: Server("forkserver", False),
+    "Popen": Program,
+    "Popen tree": lambda: Program(tree=True),
+    "Popen preexec_fn": lambda: Program(preexec_fn=int),
+    "PreexecFn": Hook,
+    "asyncio": Asyncio,
+}
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as found:
+        return [int(child) for child in found.read().split()]
+
+
+def state() -> tuple[object, ...]:
+    """Without the description that is kept for the next child."""
+    kept = _native.lifeline_open(pdeathsig=False)
+    fds = {}
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            fds[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
+    del fds[kept]
+    _native.lifeline_close(kept)
+    mine = children(os.getpid())
+    server = forkserver._forkserver._forkserver_pid
+    # A child of a fork server that no longer exists is adopted by nobody here.
+    below = children(server) if server in mine else []
+    return fds, mine, below, len(os.listdir("/proc/self/task"))
+
+
+def interrupt_at(number: int, call: object) -> bool:
+    """Calls it, and raises ahead of our ``number``th bytecode. Whether there is one."""
+    counter = itertools.count()
+
+    def local(frame, event, argument):
+        # No line: where an exception is being handed on, and no signal is looked for.
+        if event == "opcode" and interrupts and frame.f_lineno and os.getpid() == PID and next(counter) == number:
+            raise Interrupted
+        return local
+
+    def trace(frame, event, argument):
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        frame.f_trace_opcodes = True
+        return local
+
+    try:
+        sys._getframe().f_trace_opcodes = True  # or 3.12 and later do not look for those of the others
+        sys.settrace(trace)
+        call()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(None)
+    return next(counter) > number
+
+
+def main(name: str, stride: int) -> None:
+    way = WAYS[name]()
+    resource_tracker.ensure_running()
+    for _ in range(2):  # makes what is made once
+        way.prepare()
+        way.start()
+        way.end()
+    gc.collect()
+    gc.freeze()
+    before = state()
+    number, left = 0, []
+    for number in itertools.count(step=stride):
+        way.prepare()
+        there = interrupt_at(number, way.start)
+        way.end()
+        gc.collect()
+        deadline = time.monotonic() + 10
+        while (after := state()) != before and time.monotonic() < deadline:
+            time.sleep(0.001)  # a fork server's child ends by itself
+        if after != before:
+            left.append((number, before, after))
+            before = after
+        if not there:
+            break
+    print(number > 20, left)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
