@@ -25,9 +25,11 @@ from . import _native
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from ._pidfd import Child
+    from .multiprocessing._process import GuardedProcess
+    from .subprocess import Popen
 
     class Handle(Protocol):
         """What users hold: a process object."""
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         def _seen_finished(self) -> None: ...
 
     T = TypeVar("T", bound=Handle)
+    Started = TypeVar("Started", bound=GuardedProcess | Popen[Any])
 
 
 class Registry:
@@ -242,7 +245,7 @@ def sweep() -> None:
         registry().sweep()
 
 
-def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
+def wait(processes: Iterable[Started], timeout: float | None = None) -> list[Started]:
     """Waits until at least one of ``processes`` has finished, and returns those that have.
 
     ``processes``: started `orphanguard.Process` objects of this process. Give a set where there are
@@ -256,5 +259,5 @@ def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
     TypeError for what is no orphanguard process, when it would have to wait for one. Safe from several
     threads at once. ``multiprocessing.connection.wait`` works on the ``sentinel`` of each as well.
     """
-    handles = processes if isinstance(processes, Collection) else list(processes)
+    handles: Collection[Any] = processes if isinstance(processes, Collection) else list(processes)
     return registry().wait(handles, timeout) if handles else []
