@@ -41,10 +41,17 @@ conformance: $(VENV)/.ready
 # Strict warnings are errors here, never on a user's machine.
 CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2
 
+# Modules with a stub: the stub is what users get, so the modules are named to mypy one by one, and stubtest compares.
+STUBS := orphanguard.subprocess orphanguard.multiprocessing orphanguard.asyncio
+
 lint: $(VENV)/.ready
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy $$(find src -name '*.py')
+	@for version in 3.10 3.13; do \
+	    $(VENV)/bin/mypy --python-version $$version tests/typing && \
+	    $(VENV)/bin/pyright --pythonversion $$version || exit 1; done
+	@$(VENV)/bin/stubtest --concise --allowlist tests/typing/stubtest.txt $(STUBS)
 	@for source in csrc/*.c; do $(CC) $(CHECK_C) $$source || exit 1; done
 	@echo lint: clean
 

@@ -15,6 +15,11 @@ from . import _forked, _native  # noqa: F401
 
 TYPE_CHECKING = False  # as type checkers take it to be true; importing typing costs more than all of this
 if TYPE_CHECKING:
+    from . import asyncio as asyncio
+    from . import futures as futures
+    from . import hooks as hooks
+    from . import multiprocessing as multiprocessing
+    from . import subprocess as subprocess
     from ._errors import GuardUnavailable, StatusLostWarning
     from ._guard import Guard
     from ._waiting import wait
@@ -71,16 +76,18 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
-    from importlib import import_module
+if not TYPE_CHECKING:  # else every misspelt name had a type
 
-    if name in ("asyncio", "futures", "hooks", "multiprocessing", "subprocess"):
-        return import_module(f"{__name__}.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name in ("asyncio", "futures", "hooks", "multiprocessing", "subprocess"):
+            return import_module(f"{__name__}.{name}")
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

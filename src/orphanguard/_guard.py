@@ -10,6 +10,8 @@ from typing import Literal
 from . import _native
 
 Layer = Literal["lifeline", "pdeathsig", "supervisor"]
+Containment = Literal["subreaper", "cgroup", "pidns"]
+Tree = bool | Containment
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ def _forked_by_main_thread(origin: _native.Origin) -> bool:
         return False
 
 
-def signal_number(signal: int) -> int:
+def signal_number(signal: int | str) -> int:
     """ValueError if there is no such signal."""
     try:
-        number = int(_signals.Signals(signal))
+        number = int(_signals.Signals(signal))  # type: ignore[arg-type]
     except ValueError:
         number = int(signal)
         if not _signals.SIGRTMIN <= number <= _signals.SIGRTMAX:

@@ -24,8 +24,10 @@ from ._fds import pipe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ._guard import Containment, Tree
+
 #: From what needs nothing to what contains best.
-CONTAINMENTS = ("subreaper", "cgroup", "pidns")
+CONTAINMENTS: tuple[Containment, ...] = ("subreaper", "cgroup", "pidns")
 
 _END = 0
 _WHOLE_TREE = 128  # added to a signal's number
@@ -40,7 +42,9 @@ class Options:
     Raises ValueError or TypeError for what is none of these.
     """
 
-    def __init__(self, tree: bool | str, grace: float | None, death_signal: int | None) -> None:
+    containment: Containment
+
+    def __init__(self, tree: Tree, grace: float | None, death_signal: int | None) -> None:
         if tree not in (True, False, *CONTAINMENTS):
             raise ValueError(f"tree must be a bool or one of {', '.join(CONTAINMENTS)}, not {tree!r}")
         if grace is not None:

@@ -26,9 +26,11 @@ from ._errors import os_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from ._pidfd import Child
+    from .multiprocessing._process import GuardedProcess
+    from .subprocess import Popen
 
     class Handle(Protocol):
         """What users hold: a process object."""
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         def _seen_finished(self) -> None: ...
 
     T = TypeVar("T", bound=Handle)
+    Started = TypeVar("Started", bound=GuardedProcess | Popen[Any])
 
 
 class Registry:
@@ -256,7 +259,7 @@ def sweep() -> None:
         registry().sweep()
 
 
-def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
+def wait(processes: Iterable[Started], timeout: float | None = None) -> list[Started]:
     """Waits until at least one of ``processes`` has finished, and returns those that have.
 
     ``processes``: started `orphanguard.Process` objects of this process. Give a set where there are
@@ -270,5 +273,5 @@ def wait(processes: Iterable[T], timeout: float | None = None) -> list[T]:
     TypeError for what is no orphanguard process, when it would have to wait for one. Safe from several
     threads at once. ``multiprocessing.connection.wait`` works on the ``sentinel`` of each as well.
     """
-    handles = processes if isinstance(processes, Collection) else list(processes)
+    handles: Collection[Any] = processes if isinstance(processes, Collection) else list(processes)
     return registry().wait(handles, timeout) if handles else []

@@ -23,10 +23,13 @@ from asyncio import subprocess as _standard_subprocess
 from typing import TYPE_CHECKING, Any
 
 from ._borrowed import Overlay
+from ._signature import shows
 from .subprocess import Popen
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
+
+    from ._guard import Containment
 
 __all__ = ["create_subprocess_exec", "create_subprocess_shell"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]
@@ -46,7 +49,7 @@ class TreeProcess(_standard_subprocess.Process):
         return self._popen.command_pid  # type: ignore[return-value]
 
     @property
-    def containment(self) -> str:
+    def containment(self) -> Containment:
         return self._popen.containment  # type: ignore[return-value]
 
     @property
@@ -96,6 +99,7 @@ class _Transport(_Base):  # type: ignore[misc]
         self._proc.kill()
 
 
+@shows(Popen.__init__, without=("args",), universal_newlines=False, shell=False, bufsize=0)
 async def create_subprocess_exec(program: Any, *args: Any, limit: int = _LIMIT, **kwds: Any) -> Process:
     """`asyncio.create_subprocess_exec` whose program dies with this process, and not before.
 
@@ -106,6 +110,7 @@ async def create_subprocess_exec(program: Any, *args: Any, limit: int = _LIMIT, 
     return await _create((program, *args), False, limit, kwds)
 
 
+@shows(Popen.__init__, without=("args",), universal_newlines=False, shell=True, bufsize=0)
 async def create_subprocess_shell(
     cmd: str | bytes, stdin: Any = None, stdout: Any = None, stderr: Any = None, limit: int = _LIMIT, **kwds: Any
 ) -> Process:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable
 from multiprocessing import context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ._signature import shows
 from .multiprocessing._context import METHODS, Guarded, get_context
 
 __all__ = ["ProcessPoolExecutor"]
@@ -20,15 +20,11 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
     method; any other is refused with TypeError, since its workers would only look guarded.
     """
 
-    def __init__(
-        self,
-        max_workers: int | None = None,
-        mp_context: Any = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(max_workers, _guarded(mp_context, kwargs), initializer, initargs, **kwargs)
+    if not TYPE_CHECKING:  # to type checkers it is the standard one's
+
+        @shows(concurrent.futures.ProcessPoolExecutor.__init__)
+        def __init__(self, max_workers=None, mp_context=None, *args, **kwargs):
+            super().__init__(max_workers, _guarded(mp_context, kwargs), *args, **kwargs)
 
 
 def _guarded(mp_context: Any, kwargs: dict[str, Any]) -> Any:

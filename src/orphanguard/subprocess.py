@@ -29,12 +29,13 @@ from typing import TYPE_CHECKING, Any, AnyStr
 from . import _native
 from ._borrowed import replaced
 from ._pidfd import Child
+from ._signature import shows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._fds import OwnFd
-    from ._guard import Guard
+    from ._guard import Containment, Guard, Tree
     from ._supervisor import Options, Supervisor
 
 __all__ = ["Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"]
@@ -76,18 +77,19 @@ class Popen(_standard.Popen[AnyStr]):
     """
 
     command_pid: int | None = None  #: the program's, under a supervisor
-    containment: str | None = None  #: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``
+    containment: Containment | None = None  #: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``
 
     _child: Child | None = None
     _tree: Options | None = None
     _pdeathsig = False
 
+    @shows(_standard.Popen.__init__)
     def __init__(
         self,
         *args: Any,
-        death_signal: int | None = None,
+        death_signal: int | str | None = None,
         guard: bool = True,
-        tree: bool | str = False,
+        tree: Tree = False,
         grace: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -395,6 +397,11 @@ run = _borrowed(_standard.run, "Popen")
 check_output = _borrowed(_standard.check_output, "run")
 getstatusoutput = _borrowed(_standard.getstatusoutput, "check_output")
 getoutput = _borrowed(_standard.getoutput, "getstatusoutput")
+
+shows(Popen.__init__, _standard.call)(call)
+shows(Popen.__init__, _standard.call)(check_call)
+shows(Popen.__init__, _standard.run)(run)
+shows(Popen.__init__, _standard.run, without=("stdout", "capture_output", "check"))(check_output)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,8 @@ from ._context import Process, get_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from multiprocessing.pool import Pool as PoolType
     from typing import Any
 
     from ._managers import SyncManager
@@ -22,15 +24,19 @@ __all__ += [name for name in _standard.__all__ if name not in __all__]
 _SUBMODULES = ("connection", "queues", "reduction", "shared_memory", "sharedctypes", "synchronize")
 
 
-def Pool(*args: Any, **kwargs: Any) -> Any:  # noqa: N802 (the standard library's name)
+def Pool(  # noqa: N802 (the standard library's name)
+    processes: int | None = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: Iterable[Any] = (),
+    maxtasksperchild: int | None = None,
+) -> PoolType:
     """`multiprocessing.Pool` with guarded workers, also those that replace others later on."""
-    return get_context().Pool(*args, **kwargs)
+    return get_context().Pool(processes, initializer, initargs, maxtasksperchild)
 
 
 def Manager() -> SyncManager:  # noqa: N802 (the standard library's name)
     """`multiprocessing.Manager` with a guarded server process."""
-    manager: SyncManager = get_context().Manager()
-    return manager
+    return get_context().Manager()
 
 
 def __getattr__(name: str) -> Any:

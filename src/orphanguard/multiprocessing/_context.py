@@ -15,16 +15,39 @@ from ._process import GuardedProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext as _ContextBase
     from multiprocessing.process import BaseProcess
-    from typing import Any
+    from typing import Any, ClassVar, Literal, overload
 
+    from typing_extensions import Self
+
+    from ._forkserver import ForkServerContext
     from ._managers import SyncManager
+    from ._spawn import SpawnContext
+else:
+    _ContextBase = object
 
 METHODS = ("fork", "spawn", "forkserver")
 
 
-class Guarded:
+class Guarded(_ContextBase):
     """Mixed into the standard library's contexts."""
+
+    if TYPE_CHECKING:
+        Process: ClassVar[type[GuardedProcess]]
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def get_context(self, method: None = None) -> Self: ...
+        @overload
+        def get_context(self, method: Literal["fork"]) -> ForkContext: ...
+        @overload
+        def get_context(self, method: Literal["spawn"]) -> SpawnContext: ...
+        @overload
+        def get_context(self, method: Literal["forkserver"]) -> ForkServerContext: ...
+        @overload
+        def get_context(self, method: str) -> Guarded: ...
 
     def get_context(self, method: str | None = None) -> Any:
         return self if method is None else get_context(method)
@@ -44,6 +67,18 @@ class ForkContext(Guarded, context.ForkContext):
 
 _contexts: dict[str, Any] = {"fork": ForkContext()}
 _LATER = {"spawn": ("_spawn", "SpawnContext"), "forkserver": ("_forkserver", "ForkServerContext")}
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def get_context(method: Literal["fork"]) -> ForkContext: ...
+    @overload
+    def get_context(method: Literal["spawn"]) -> SpawnContext: ...
+    @overload
+    def get_context(method: Literal["forkserver"]) -> ForkServerContext: ...
+    @overload
+    def get_context(method: str | None = None) -> Guarded: ...
 
 
 def get_context(method: str | None = None) -> Any:
@@ -78,4 +113,4 @@ class Process(GuardedProcess, multiprocessing.Process):
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (the standard library's name)
-        return get_context().Process._Popen(process_obj)
+        return get_context().Process._Popen(process_obj)  # type: ignore[attr-defined]

@@ -9,10 +9,11 @@ from . import _stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from multiprocessing.process import BaseProcess
     from typing import Any
 
-    from .._guard import Guard
+    from .._guard import Containment, Guard, Tree
     from .._pidfd import Child
     from .._supervisor import Options
     from ._below import Held
@@ -111,13 +112,13 @@ class GuardedProcess(_ProcessBase):
     def __init__(
         self,
         group: None = None,
-        target: Any = None,
+        target: Callable[..., object] | None = None,
         name: str | None = None,
-        args: Any = (),
-        kwargs: Any = {},  # noqa: B006 (the standard library's, which copies it)
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] = {},
         *,
         daemon: bool | None = None,
-        tree: bool | str = False,
+        tree: Tree = False,
         grace: float | None = None,
     ) -> None:
         if tree is not False or grace is not None:
@@ -135,7 +136,7 @@ class GuardedProcess(_ProcessBase):
         return None if supervisor is None else supervisor.command_pid
 
     @property
-    def containment(self) -> str | None:
+    def containment(self) -> Containment | None:
         """How the worker's tree is held together: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``."""
         return None if self._tree is None else self._tree.containment
 
