@@ -7,7 +7,8 @@ The program is an `orphanguard.Popen`, so it does not matter that the event loop
 first. Its end is heard of by its pidfd in the loop itself: no child watcher, no thread, no SIGCHLD. So it also works
 in a loop of any thread on every Python, and in loops that are not asyncio's own (``add_reader`` is all they need).
 
-``loop.subprocess_exec`` and ``loop.subprocess_shell`` are methods of the loop and start unguarded programs.
+``loop.subprocess_exec`` and ``loop.subprocess_shell`` are methods of the loop and start unguarded programs: those of
+asyncio's loops, of uvloop's, and of any other.
 
 The one place that leans on a private part of ``asyncio``: ``base_subprocess.BaseSubprocessTransport`` of CPython 3.10
 to 3.15, whose ``__init__`` calls ``_start``, which sets ``_proc``; ``_process_exited(returncode)`` is called once, and
@@ -76,6 +77,8 @@ class _Transport(_Base):  # type: ignore[misc]
             raise
 
     def _ended(self) -> None:
+        if self._pidfd < 0:
+            return  # a loop that calls once more, although the reader was removed
         returncode = self._proc.poll()
         self._loop.remove_reader(self._pidfd)
         if returncode is None:
@@ -150,6 +153,9 @@ async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> P
     protocol = _standard_subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
     connected = loop.create_future()
     transport = _Transport(loop, protocol, args, shell, *stdio, 0, waiter=connected, **kwds)
+    # Asked now: in a loop that hears of the program's end before the pipes are connected, the transport has let go of
+    # its Popen by the time that we are woken.
+    public = TreeProcess if transport._proc.containment else _standard_subprocess.Process
     try:
         await connected
     except (SystemExit, KeyboardInterrupt):
@@ -158,7 +164,7 @@ async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> P
         transport.close()
         await transport._wait()
         raise
-    return (TreeProcess if transport._proc.containment else _standard_subprocess.Process)(transport, protocol, loop)
+    return public(transport, protocol, loop)
 
 
 #: ``asyncio.subprocess``, with the two guarded.
