@@ -153,13 +153,15 @@ def test_the_class_of_a_program_that_has_ended(run_in_loop, tree: bool) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
-def test_eager_tasks(run_in_loop) -> None:
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, FdsFirst])
+def test_eager_tasks(loop) -> None:
     async def main():
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         process = await orphanguard.create_subprocess_exec("sh", "-c", "cat; exit 3", stdin=PIPE, stdout=PIPE)
         return await process.communicate(b"hello"), process.returncode
 
-    assert run_in_loop(main()) == ((b"hello", None), 3)
+    with contextlib.closing(loop()) as running:
+        assert running.run_until_complete(main()) == ((b"hello", None), 3)
 
 
 def children() -> set[str]:
@@ -244,6 +246,24 @@ def test_a_loop_that_cannot_watch_keeps_no_child() -> None:
 
     def refuse(*_: object) -> None:
         raise NotImplementedError
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stdio", [None, PIPE], ids=["no pipes", "pipes"])
+def test_a_task_factory_that_raises_keeps_no_child(stdio: int | None) -> None:
+    def refuse(loop: object, coro, **_: object) -> None:
+        coro.close()
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(refuse)
+        try:
+            with pytest.raises(ZeroDivisionError):
+                await orphanguard.create_subprocess_exec("sleep", "1000", stdin=stdio, stdout=stdio, stderr=stdio)
+        finally:
+            loop.set_task_factory(None)
 
     asyncio.run(main())
 

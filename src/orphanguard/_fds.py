@@ -7,6 +7,10 @@ use nor close.
 from __future__ import annotations
 
 import os
+import posix
+
+#: gevent's os.close leaves the fd open until its hub runs, and somebody may wait for the end.
+close = posix.close
 
 
 class OwnFd:
@@ -21,7 +25,7 @@ class OwnFd:
         """Once, also if a signal handler does so in between, and only if it is ours."""
         fd, self.fd = self.fd, -1
         if self._is_ours(fd):
-            os.close(fd)
+            close(fd)
 
     def _is_ours(self, fd: int) -> bool:
         try:

@@ -16,10 +16,10 @@ import select
 import signal as _signal
 from typing import TYPE_CHECKING, Any
 
-from . import _native
+from . import _gevent, _native
 from ._bin import RUN
 from ._errors import RESOURCES, GuardUnavailable, os_error
-from ._fds import OwnFd
+from ._fds import OwnFd, close
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,12 +94,12 @@ class Supervisor:
         """It has its copies."""
         status, self._status_w = self._status_w, -1
         if status >= 0:
-            os.close(status)
+            close(status)
 
     def await_command(self, pidfd: int, executable: Any = None) -> None:
         """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
         # Its end as well: a child that another thread has forked just now may hold the status pipe open.
-        poller = select.poll()
+        poller = _gevent.original("select", "poll")()
         poller.register(self._status.fd, select.POLLIN)
         poller.register(pidfd, select.POLLIN)
         told = self._status.fd in dict(poller.poll())

@@ -20,7 +20,7 @@ import time
 import weakref
 from collections.abc import Collection, Set
 
-from . import _native
+from . import _gevent, _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,13 +115,19 @@ class Registry:
                     if done or (left is not None and left <= 0):
                         return done
                     thread = threading.get_ident()
-                    if not self._sleeping:
+                    green = _gevent.patched()  # greenlets of one thread: none sleeps for the others
+                    if green:
+                        pidfds = [handle._started_child().pidfd for handle in handles]
+                    elif not self._sleeping:
                         epoll = self._own_epoll()
                         self._sleeper = thread
                         leads = self._sleeping = True
                     elif self._sleeper != thread:
                         self._changed.wait(left)
                         continue
+                if green:
+                    _gevent.wait_readable(pidfds, left)
+                    continue
                 if not leads:
                     return self._wait_apart(handles, left)
                 epoll.poll(left, 1)  # only to be woken: who takes the lock first collects
@@ -166,7 +172,7 @@ class Registry:
         if self._epoll is not None:
             _lost.append(self._epoll)  # never closed: its number is somebody else's by now
             self._epoll = None
-        epoll = select.epoll.fromfd(_native.epoll_create())
+        epoll: select.epoll = _gevent.original("select", "epoll").fromfd(_native.epoll_create())
         for child, _ in list(self._live.values()):
             try:
                 child.check()

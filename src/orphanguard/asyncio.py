@@ -18,6 +18,7 @@ to 3.15, whose ``__init__`` calls ``_start``, which sets ``_proc``; ``_process_e
 from __future__ import annotations
 
 import asyncio as _standard
+import contextlib
 import os
 import sys
 from asyncio import base_subprocess
@@ -60,6 +61,13 @@ class TreeProcess(_standard_subprocess.Process):
 class _Transport(_Base):  # type: ignore[misc]
     _pidfd = -1
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:  # of a loop that can't watch fds, or of a task factory
+            self._take_back()
+            raise
+
     def _start(  # noqa: PLR0917 (the standard library's order)
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **kwargs: Any
     ) -> None:
@@ -67,14 +75,19 @@ class _Transport(_Base):  # type: ignore[misc]
             args, shell=shell, stdin=stdin, stdout=stdout, stderr=stderr, bufsize=bufsize, **kwargs
         )
         self._proc = proc
-        try:
-            # A copy, since Popen closes its own when anybody polls it.
-            self._pidfd = proc._dup_pidfd()
-            self._loop.add_reader(self._pidfd, self._ended)
-        except BaseException:
-            proc.kill()
-            proc.wait()
-            raise
+        # A copy, since Popen closes its own when anybody polls it.
+        self._pidfd = proc._dup_pidfd()
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    def _take_back(self) -> None:
+        if self._pidfd >= 0:
+            with contextlib.suppress(NotImplementedError):
+                self._loop.remove_reader(self._pidfd)
+            self._close_pidfd()
+        if self._proc is not None:
+            self._proc.kill()
+            self._proc.communicate()  # closes the pipes, too
+        self.close()
 
     def _ended(self) -> None:
         if self._pidfd < 0:

@@ -15,8 +15,9 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .. import _native
+from .. import _gevent, _native
 from .._bin import RUN
+from .._fds import close
 from .._supervisor import Options, Supervisor, command
 from . import _process, _stdlib
 from ._arrival import arrive_forked
@@ -56,7 +57,7 @@ class Held:
 
     def close(self) -> None:
         for fd in (self.go, self._go_w):
-            os.close(fd)
+            close(fd)
 
 
 def split(lifeline: int, control: int, status: int, go: int, arguments: Sequence[str]) -> None:
@@ -67,7 +68,7 @@ def split(lifeline: int, control: int, status: int, go: int, arguments: Sequence
     supervisor = os.getpid()
     worker = supervisor
     try:
-        worker = os.fork()
+        worker = _gevent.fork_function()()
         if worker == 0:
             _native.arm_pdeathsig(9, supervisor)
             if os.read(go, 1) != _GO:

@@ -16,9 +16,9 @@ import select
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
 
-from .. import _native, _waiting
+from .. import _gevent, _native, _waiting
 from .._errors import guard_error
-from .._fds import OwnFd
+from .._fds import OwnFd, close
 from .._native import wait_readable
 from .._pidfd import Child
 from . import _stdlib
@@ -111,7 +111,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             _stdlib.forkserver_ensure_running(_server.start, preload=__name__.rpartition(".")[0] + "._arrival")
             status, data_w = _stdlib.forkserver_connect(self._fds)
             child.status = OwnFd(status)
-            os.close(answer_w)
+            close(answer_w)
             answer_w = -1
             self.pid = child.pid = _stdlib.read_signed(status)
             child.pidfd = _native.pidfd_open(child.pid)
@@ -130,7 +130,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             with contextlib.suppress(OSError):
                 if sent:
                     if data_w >= 0:
-                        os.close(data_w)
+                        close(data_w)
                         data_w = -1
                     self._await_answer(answer_r, status, child)
                     child.abort()
@@ -141,7 +141,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
                 held.close()
             for fd in (answer_r, answer_w, data_w, asker):
                 if fd >= 0:
-                    os.close(fd)
+                    close(fd)
 
     def _arming(self, lifeline: int, answer: int, held: Held | None, asker: int) -> Arming:
         indexes = [self.duplicate_for_child(fd) for fd in (lifeline, answer)]
@@ -155,7 +155,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
     def _await_answer(self, answer: int, status: int, child: ForkServerChild) -> None:
         if child.answered:
             return
-        poller = select.poll()
+        poller = _gevent.original("select", "poll")()
         for fd in (answer, status, child.pidfd):
             poller.register(fd, select.POLLIN)
         ready = dict(poller.poll())
