@@ -32,8 +32,8 @@ supervisor-checks: # 77: said, and no failure
 	@for kind in asan valgrind; do tools/check-supervisor.sh $$kind || [ $$? = 77 ] || exit 1; done
 
 # SUITE=fork: that one only; ARGS="-k PATTERN", ARGS=--stock: see there.
-SUITE ?= fork spawn forkserver subprocess asyncio tree
-script = $(if $(filter subprocess asyncio tree,$(1)),subprocess,multiprocessing)_suite.py
+SUITE ?= fork spawn forkserver subprocess asyncio created uvloop tree
+script = $(if $(filter subprocess asyncio created uvloop tree,$(1)),subprocess,multiprocessing)_suite.py
 conformance: $(VENV)/.ready
 	@status=0; $(foreach suite,$(SUITE),$(RUN) tests/conformance/$(call script,$(suite)) $(suite) $(ARGS) || status=1;) \
 	    exit $$status

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -29,20 +31,57 @@ def run(request):
     return request.param
 
 
+class FdsFirst(asyncio.SelectorEventLoop):
+    """Calls the readers of ready fds before what was due already, as uvloop does."""
+
+    def _add_callback(self, handle: asyncio.Handle) -> None:
+        self._ready.appendleft(handle)
+
+
+def uvloop_loop() -> asyncio.AbstractEventLoop:
+    return pytest.importorskip("uvloop").new_event_loop()
+
+
+with contextlib.suppress(pytest.skip.Exception):
+    uvloop_loop().close()  # the first makes a pipe that libuv keeps
+
+
+LOOPS = {"asyncio": asyncio.SelectorEventLoop, "fds first": FdsFirst, "uvloop": uvloop_loop}
+
+
+@pytest.fixture(params=LOOPS.values(), ids=LOOPS.keys())
+def run_in_loop(request):
+    loop = request.param()
+    yield loop.run_until_complete
+    loop.close()
+
+
 # --- in parents that are killed
 
 
-@pytest.mark.parametrize("where", ["main", "running", "ended"])
-def test_programs_die_with_the_parent_and_not_before(where: str) -> None:
-    with parent("looping", where, "guarded") as running:
+def needs(loop: str) -> None:
+    if loop != "asyncio":
+        pytest.importorskip(loop)
+
+
+# A loop of uvloop's that ends closes its pipes, and then cat ends.
+@pytest.mark.parametrize(
+    ("where", "loop"),
+    [("main", "asyncio"), ("running", "asyncio"), ("ended", "asyncio"), ("main", "uvloop"), ("running", "uvloop")],
+)
+def test_programs_die_with_the_parent_and_not_before(where: str, loop: str) -> None:
+    needs(loop)
+    with parent("looping", where, "guarded", loop) as running:
         children = running.watch(running.read()["children"])
         assert len(children.alive(within=LIFE)) == 3
         running.kill()
         assert children.alive(within=DEATH) == []
 
 
-def test_programs_survive_unguarded() -> None:
-    with parent("looping", "main", "plain") as running:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_programs_survive_unguarded(loop: str) -> None:
+    needs(loop)
+    with parent("looping", "main", "plain", loop) as running:
         children = running.watch(running.read()["children"])
         running.kill()
         assert len(children.alive(within=LIFE)) >= 2  # cat ends by the end of its stdin
@@ -83,6 +122,46 @@ def test_many_at_once(run) -> None:
         return await asyncio.gather(*map(one, range(30)))
 
     assert run(main()) == list(range(30))
+
+
+@pytest.mark.parametrize("stdio", [None, PIPE], ids=["no pipes", "pipes"])
+def test_the_program_ends_before_its_pipes_are_connected(run_in_loop, stdio: int | None) -> None:
+    async def main():
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(
+            orphanguard.create_subprocess_exec("sh", "-c", "echo; exit 3", stdin=stdio, stdout=stdio, stderr=stdio)
+        )
+        # Runs right after the start, and takes until the program has ended.
+        loop.call_soon(os.waitid, os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        process = await task
+        return await process.communicate(), await process.wait()
+
+    assert run_in_loop(main()) == ((b"\n" if stdio else None, b"" if stdio else None), 3)
+
+
+@pytest.mark.parametrize("tree", [False, True])
+def test_the_class_of_a_program_that_has_ended(run_in_loop, tree: bool) -> None:
+    async def main():
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(orphanguard.create_subprocess_exec("true", tree=tree))
+        loop.call_soon(os.waitid, os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        process = await task
+        assert await process.wait() == 0
+        return type(process)
+
+    assert run_in_loop(main()) is (guarded.TreeProcess if tree else asyncio.subprocess.Process)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, FdsFirst])
+def test_eager_tasks(loop) -> None:
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        process = await orphanguard.create_subprocess_exec("sh", "-c", "cat; exit 3", stdin=PIPE, stdout=PIPE)
+        return await process.communicate(b"hello"), process.returncode
+
+    with contextlib.closing(loop()) as running:
+        assert running.run_until_complete(main()) == ((b"hello", None), 3)
 
 
 def children() -> set[str]:
@@ -167,6 +246,24 @@ def test_a_loop_that_cannot_watch_keeps_no_child() -> None:
 
     def refuse(*_: object) -> None:
         raise NotImplementedError
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stdio", [None, PIPE], ids=["no pipes", "pipes"])
+def test_a_task_factory_that_raises_keeps_no_child(stdio: int | None) -> None:
+    def refuse(loop: object, coro, **_: object) -> None:
+        coro.close()
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(refuse)
+        try:
+            with pytest.raises(ZeroDivisionError):
+                await orphanguard.create_subprocess_exec("sleep", "1000", stdin=stdio, stdout=stdio, stderr=stdio)
+        finally:
+            loop.set_task_factory(None)
 
     asyncio.run(main())
 

@@ -10,6 +10,7 @@ from multiprocessing import forkserver, popen_fork, popen_spawn_posix, process, 
 
 import pytest
 
+from orphanguard import _gevent
 from orphanguard import subprocess as ours
 from orphanguard.multiprocessing import _stdlib
 
@@ -165,6 +166,16 @@ def test_what_the_helpers_look_up(helper, name) -> None:
     function = getattr(subprocess, helper)
     assert name in function.__code__.co_names, f"{helper} no longer looks up {name}: {POPEN}"
     assert function.__closure__ is None, f"{helper} has become a closure: {POPEN}"
+
+
+@pytest.mark.parametrize(("method", "names"), _gevent.seams().items(), ids=_gevent.seams())
+def test_what_is_borrowed_where_gevent_has_patched(method, names) -> None:
+    function = getattr(subprocess.Popen, method)
+    missing = set(names) - set(function.__code__.co_names)
+    assert not missing, f"Popen.{method} no longer looks up {missing}. {MOVED}_gevent.py"
+    assert function.__closure__ is None, f"Popen.{method} has become a closure. {MOVED}_gevent.py"
+    source = inspect.getsource(subprocess.Popen.__init__)
+    assert source.count("io.open(") == 3, f"{MOVED}_gevent.py"
 
 
 def test_every_public_name_is_there() -> None:

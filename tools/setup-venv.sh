@@ -46,5 +46,6 @@ pip install --upgrade "pip>=25.1"
 pip install --group dev
 # python-prctl comes as source only and needs libcap's headers.
 [ ! -e /usr/include/sys/capability.h ] || pip install --group prctl
+pip install --only-binary :all: --group beside || say "not all of the group 'beside' is to be had: some tests are skipped"
 pip install --editable .
 touch "$venv/.ready"

@@ -7,7 +7,12 @@ the shim fills it in, and whoever lets go of it closes it.
 
 from __future__ import annotations
 
+import posix
+
 from . import _native
+
+#: gevent's os.close leaves the fd open until its hub runs, and somebody may wait for the end.
+close = posix.close
 
 
 class OwnFd:

@@ -9,6 +9,7 @@ import errno
 import os
 import time
 
+from . import _gevent
 from ._errors import guard_error, os_error
 from ._shim import ffi, lib
 
@@ -142,14 +143,17 @@ def fork_armed() -> int:
 
     The child returns from it when this process has its pidfd, in ``held``. If it raises, there is no child.
     """
+    fork = _gevent.fork_function()
     try:
-        pid = os.fork()
+        pid = fork()
     except OSError as error:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             lib.og_fork_failed()  # os.fork() itself has raised it, not a signal handler after it
         raise
     if (code := _forked(pid)) < 0:
         _fail(code)
+    if pid == 0 and fork is not os.fork:
+        _gevent.forked()
     return pid
 
 
@@ -371,7 +375,7 @@ def pidfd_reaped_status(pidfd: int, identity: int, patience: float = 0.0) -> int
         # not answers ESRCH from then on.
         deadline = time.monotonic() + patience
         while code == _RUNNING and time.monotonic() < deadline:
-            time.sleep(_RETRY)
+            pause()
             code = _reaped_status(pidfd, identity)
     if code <= _FAILED:
         if _FAILED - code in (errno.ENOTTY, errno.EINVAL, errno.ESRCH):
@@ -402,6 +406,11 @@ def epoll_mark(epoll: int) -> None:
     """`epoll_is_ours` will know it; one at a time."""
     if (code := lib.og_epoll_mark(epoll)) < 0:
         _fail(code, os_error)
+
+
+def pause() -> None:
+    """A moment before a retry, for those who hold a lock: time.sleep() may be gevent's, and run other greenlets."""
+    _wait_readable(-1, int(_RETRY * 1000))
 
 
 def epoll_is_ours(epoll: int) -> bool:

@@ -18,7 +18,7 @@ import time
 import warnings
 from _thread import RLock  # threading's is a function of Python's around it: more pages for a fork to copy
 
-from . import _native
+from . import _gevent, _native
 from ._errors import StatusLostWarning
 from ._native import wait_readable
 
@@ -109,12 +109,13 @@ class Child:
                     return self.returncode
                 uses = True  # before the count: an exception may come at the end of the with
                 self._users += 1
-            if timeout is None and self._wait_for_ever():
+            green = _gevent.patched()
+            if timeout is None and not green and self._wait_for_ever():
                 return self.returncode
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
                 self.check()
-                if not wait_readable(self.pidfd, left):
+                if not (_gevent.wait_readable([self.pidfd], left) if green else wait_readable(self.pidfd, left)):
                     return self.returncode
                 if self.poll() is not None or (left is not None and left <= 0):
                     return self.returncode
@@ -279,7 +280,7 @@ class Child:
             owner = _native.lifeline_owner(self.lifeline)
             if (owner and owner == (expected or owner)) or time.monotonic() >= deadline:
                 return owner
-            time.sleep(_RETRY)
+            _native.pause()
 
     def take_back(self) -> None:
         """Its start has failed: leaves no process, zombie or fd, however far it got."""

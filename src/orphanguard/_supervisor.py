@@ -16,7 +16,7 @@ import select
 import signal as _signal
 from typing import TYPE_CHECKING, Any
 
-from . import _native
+from . import _gevent, _native
 from ._bin import RUN
 from ._errors import RESOURCES, GuardUnavailable, not_executable, os_error
 from ._fds import pipe
@@ -100,7 +100,7 @@ class Supervisor:
     def await_command(self, pidfd: int, executable: Any = None) -> None:
         """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
         # Its end as well: a child that another thread has forked just now may hold the status pipe open.
-        poller = select.poll()
+        poller = _gevent.original("select", "poll")()
         poller.register(self._status.fd, select.POLLIN)
         poller.register(pidfd, select.POLLIN)
         told = self._status.fd in dict(poller.poll())

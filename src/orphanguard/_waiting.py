@@ -20,7 +20,7 @@ import time
 import weakref
 from collections.abc import Collection, Set
 
-from . import _native
+from . import _gevent, _native
 from ._errors import os_error
 
 TYPE_CHECKING = False
@@ -119,13 +119,19 @@ class Registry:
                     if done or (left is not None and left <= 0):
                         return done
                     thread = threading.get_ident()
-                    if not self._sleeping:
+                    green = _gevent.patched()  # greenlets of one thread: none sleeps for the others
+                    if green:
+                        pidfds = [handle._started_child().pidfd for handle in handles]
+                    elif not self._sleeping:
                         epoll = self._own_epoll()
                         self._sleeper = thread
                         leads = self._sleeping = True
                     elif self._sleeper != thread:
                         self._changed.wait(left)
                         continue
+                if green:
+                    _gevent.wait_readable(pidfds, left)
+                    continue
                 if not leads:
                     return self._wait_apart(handles, left)
                 epoll.poll(left, 1)  # only to be woken: who takes the lock first collects
@@ -226,9 +232,10 @@ class Registry:
 
 def _new_epoll() -> select.epoll:
     """One whose number is none of stdio, which this program may have closed."""
+    make = _gevent.original("select", "epoll")
     below = []
     try:
-        while (epoll := select.epoll()).fileno() <= _STDERR:
+        while (epoll := make()).fileno() <= _STDERR:
             below.append(epoll)
     except OSError as error:
         raise os_error(error.errno or errno.EMFILE, "epoll_create1") from None

@@ -7,7 +7,8 @@ The program is an `orphanguard.Popen`, so it does not matter that the event loop
 first. Its end is heard of by its pidfd in the loop itself: no child watcher, no thread, no SIGCHLD. So it also works
 in a loop of any thread on every Python, and in loops that are not asyncio's own (``add_reader`` is all they need).
 
-``loop.subprocess_exec`` and ``loop.subprocess_shell`` are methods of the loop and start unguarded programs.
+``loop.subprocess_exec`` and ``loop.subprocess_shell`` are methods of the loop and start unguarded programs: those of
+asyncio's loops, of uvloop's, and of any other.
 
 The one place that leans on a private part of ``asyncio``: ``base_subprocess.BaseSubprocessTransport`` of CPython 3.10
 to 3.15, whose ``__init__`` calls ``_start``, which sets ``_proc``; ``_process_exited(returncode)`` is called once, and
@@ -17,12 +18,14 @@ to 3.15, whose ``__init__`` calls ``_start``, which sets ``_proc``; ``_process_e
 from __future__ import annotations
 
 import asyncio as _standard
+import contextlib
 import sys
 from asyncio import base_subprocess
 from asyncio import subprocess as _standard_subprocess
 from typing import TYPE_CHECKING, Any
 
 from ._borrowed import Overlay
+from ._fds import OwnFd
 from ._signature import shows
 from .subprocess import Popen
 
@@ -59,6 +62,14 @@ class TreeProcess(_standard_subprocess.Process):
 
 
 class _Transport(_Base):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._pidfd = OwnFd()
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:  # of a loop that can't watch fds, or of a task factory
+            self._take_back()
+            raise
+
     def _start(  # noqa: PLR0917 (the standard library's order)
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **kwargs: Any
     ) -> None:
@@ -66,16 +77,23 @@ class _Transport(_Base):  # type: ignore[misc]
             args, shell=shell, stdin=stdin, stdout=stdout, stderr=stderr, bufsize=bufsize, **kwargs
         )
         self._proc = proc
-        try:
-            # A copy, since Popen closes its own when anybody polls it.
-            self._pidfd = proc._dup_pidfd()
-            self._loop.add_reader(self._pidfd.fd, self._ended)
-        except BaseException:
-            proc.kill()
-            proc.wait()
-            raise
+        # A copy, since Popen closes its own when anybody polls it.
+        self._pidfd = proc._dup_pidfd()
+        self._loop.add_reader(self._pidfd.fd, self._ended)
+
+    def _take_back(self) -> None:
+        if self._pidfd.fd >= 0:
+            with contextlib.suppress(NotImplementedError):
+                self._loop.remove_reader(self._pidfd.fd)
+            self._pidfd.close()
+        if self._proc is not None:
+            self._proc.kill()
+            self._proc.communicate()  # closes the pipes, too
+        self.close()
 
     def _ended(self) -> None:
+        if self._pidfd.fd < 0:
+            return  # a loop that calls once more, although the reader was removed
         returncode = self._proc.poll()
         self._loop.remove_reader(self._pidfd.fd)
         if returncode is None:
@@ -143,6 +161,9 @@ async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> P
     protocol = _standard_subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
     connected = loop.create_future()
     transport = _Transport(loop, protocol, args, shell, *stdio, 0, waiter=connected, **kwds)
+    # Asked now: in a loop that hears of the program's end before the pipes are connected, the transport has let go of
+    # its Popen by the time that we are woken.
+    public = TreeProcess if transport._proc.containment else _standard_subprocess.Process
     try:
         await connected
     except (SystemExit, KeyboardInterrupt):
@@ -151,7 +172,7 @@ async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> P
         transport.close()
         await transport._wait()
         raise
-    return (TreeProcess if transport._proc.containment else _standard_subprocess.Process)(transport, protocol, loop)
+    return public(transport, protocol, loop)
 
 
 #: ``asyncio.subprocess``, with the two guarded.

@@ -26,7 +26,7 @@ import subprocess as _standard
 import sys
 from typing import TYPE_CHECKING, Any, AnyStr
 
-from . import _native
+from . import _gevent, _native
 from ._borrowed import replaced
 from ._pidfd import Child
 from ._signature import shows
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from ._fds import OwnFd
     from ._guard import Containment, Guard, Tree
     from ._supervisor import Options, Supervisor
+
+if not TYPE_CHECKING:
+    _standard = _gevent.Unpatched(_standard)
 
 __all__ = ["Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]
@@ -107,7 +110,10 @@ class Popen(_standard.Popen[AnyStr]):
             if not guard:
                 raise ValueError("tree and grace don't go together with guard=False")
         try:
-            super().__init__(*args, **kwargs)
+            if _gevent.patched():
+                _gevent.borrowed("__init__")(self, *args, **kwargs)
+            else:
+                super().__init__(*args, **kwargs)
         except BaseException:
             if self._child is not None:  # started, but a signal handler has raised: nobody will get this handle
                 self._child.take_back()
@@ -124,6 +130,7 @@ class Popen(_standard.Popen[AnyStr]):
         return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *rest: Any) -> None:
+        _gevent.check()
         forks = preexec_fn is not None
         if forks:  # as csrc/spawn.c decides for the others
             self._pdeathsig = self._guarded and self._death_signal == _signal.SIGKILL and _native.is_main_thread()
@@ -231,7 +238,10 @@ class Popen(_standard.Popen[AnyStr]):
             fds = (*rest[_PASS_FDS], child.lifeline, *supervisor.fds)
             rest = (*rest[:_PASS_FDS], fds, *rest[_PASS_FDS + 1 : _SHELL], False, *rest[_SHELL + 1 :])
         try:
-            super()._execute_child(args, executable, hook if self._guarded else preexec_fn, *rest)  # type: ignore[misc]
+            execute: Any = super()._execute_child  # type: ignore[misc]
+            if _gevent.patched():
+                execute = functools.partial(_gevent.borrowed("_execute_child"), self)
+            execute(args, executable, hook if self._guarded else preexec_fn, *rest)
             child.adopt_forked(self.pid)
         except BaseException as error:
             # A child whose hook or program could not be run has been reaped; one is left after an interruption.
@@ -250,6 +260,11 @@ class Popen(_standard.Popen[AnyStr]):
             from .hooks import refuse
 
             refuse("Popen", str(error))
+
+    def _communicate(self, *args: Any) -> Any:
+        if _gevent.patched():
+            return _gevent.borrowed("_communicate")(self, *args)
+        return super()._communicate(*args)  # type: ignore[misc]
 
     def _internal_poll(self, _deadstate: int | None = None) -> int | None:
         child = self._child

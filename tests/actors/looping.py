@@ -1,4 +1,4 @@
-"""Programs started by asyncio: main|running|ended guarded|plain. Prints their pids.
+"""Programs started by asyncio: main|running|ended guarded|plain asyncio|uvloop. Prints their pids.
 
 "running", "ended": by a loop in a thread that goes on, or that has ended.
 """
@@ -14,7 +14,13 @@ from family import say
 
 import orphanguard
 
-where, kind = sys.argv[1:]
+where, kind, loop = sys.argv[1:]
+if loop == "uvloop":
+    import uvloop
+
+    run = uvloop.run
+else:
+    run = asyncio.run
 create_exec = orphanguard.create_subprocess_exec if kind == "guarded" else asyncio.create_subprocess_exec
 create_shell = orphanguard.create_subprocess_shell if kind == "guarded" else asyncio.create_subprocess_shell
 processes = []
@@ -33,9 +39,9 @@ async def start_and_stay() -> None:
 
 
 if where == "main":
-    asyncio.run(start_and_stay())
+    run(start_and_stay())
 else:
-    thread = threading.Thread(target=asyncio.run, args=((start_and_stay if where == "running" else start)(),))
+    thread = threading.Thread(target=run, args=((start_and_stay if where == "running" else start)(),))
     thread.start()
     if where == "ended":
         thread.join()

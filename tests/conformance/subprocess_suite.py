@@ -1,9 +1,12 @@
 """CPython's own tests of subprocess and of asyncio's subprocesses, with orphanguard in the place of subprocess.
 
-    python subprocess_suite.py {subprocess,asyncio,tree} [-k PATTERN] [--stock] [--timeout SECONDS] [--results DIR]
+    python subprocess_suite.py {subprocess,asyncio,created,uvloop,tree} [-k PATTERN] [--stock] [--timeout SECONDS]
+                               [--results DIR]
 
-See runner.py. What is tested under "asyncio" is a plain event loop whose programs are started by our Popen. "tree" is
-"subprocess" with each program under a supervisor.
+See runner.py. What is tested under "asyncio" is a plain event loop whose programs are started by our Popen; under
+"created" are create_subprocess_exec and create_subprocess_shell of ours in a loop of asyncio's, under "uvloop" the same
+two in one of uvloop's (where it is installed), compared with the standard two in that loop. "tree" is "subprocess" with
+each program under a supervisor.
 """
 
 from __future__ import annotations
@@ -47,7 +50,38 @@ def take_the_place_of_subprocess() -> None:
         setattr(subprocess, name, getattr(guarded, name))
 
 
-if runner.SUITE:
+def take_the_place_of_create() -> None:
+    import asyncio
+
+    from orphanguard import asyncio as guarded
+
+    for name in ("create_subprocess_exec", "create_subprocess_shell"):
+        setattr(asyncio, name, getattr(guarded, name))
+        setattr(asyncio.subprocess, name, getattr(guarded, name))
+
+
+if runner.SUITE in ("created", "uvloop"):
+    import unittest
+
+    if not runner.STOCK:
+        take_the_place_of_create()
+    from test.test_asyncio.test_subprocess import SubprocessMixin
+
+    if runner.SUITE == "created":
+        from asyncio import SelectorEventLoop as Loop
+    else:
+        from uvloop import Loop
+
+    class CreatedTests(SubprocessMixin, unittest.TestCase):
+        """Those of CPython's tests that know of no child watcher."""
+
+        def setUp(self) -> None:
+            self.loop = Loop()
+            self.addCleanup(self.loop.close)
+
+    CreatedTests.__qualname__ = f"{runner.SUITE.capitalize()}Tests"  # for left_out.txt
+
+elif runner.SUITE:
     if not runner.STOCK:
         take_the_place_of_subprocess()
     if runner.SUITE == "asyncio":
@@ -57,4 +91,4 @@ if runner.SUITE:
 
 
 if __name__ == "__main__":
-    runner.main(__file__, ("subprocess", "asyncio", "tree"))
+    runner.main(__file__, ("subprocess", "asyncio", "created", "uvloop", "tree"))

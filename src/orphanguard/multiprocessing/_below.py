@@ -15,10 +15,10 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .. import _native
+from .. import _gevent, _native
 from .._bin import RUN
 from .._errors import GuardUnavailable, not_executable
-from .._fds import pipe
+from .._fds import close, pipe
 from .._supervisor import STATUS, Options, Supervisor, command
 from . import _process, _stdlib
 from ._arrival import GO, arrive_forked
@@ -67,12 +67,12 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
     worker = supervisor
     try:
         _native.rehearse_pdeathsig()  # while a refusal can be told: the worker inherits this thread's seccomp filters
-        worker = os.fork()
+        worker = _gevent.fork_function()()
         if worker == 0:
             _native.arm_pdeathsig(9, supervisor)
             if os.read(go, 1) != GO:
                 os._exit(127)
-            os.close(go)
+            close(go)
             return
         for fd in (lifeline, *fds):
             os.set_inheritable(fd, True)
@@ -127,6 +127,6 @@ def arrive_forked_below(arrival: Sequence[int], indexes: Sequence[int], argument
     *fds, go = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
     split(lifeline, fds, go, arguments)
     for fd in fds:
-        os.close(fd)
+        close(fd)
     supervised(*what)
     _process.below = lifeline

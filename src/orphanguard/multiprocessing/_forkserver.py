@@ -16,7 +16,7 @@ import select
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
 
-from .. import _native, _waiting
+from .. import _gevent, _native, _waiting
 from .._errors import guard_error
 from .._fds import OwnFd, pipe
 from .._native import wait_readable
@@ -151,7 +151,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
 
     def _await_answer(self, answer: int, child: ForkServerChild) -> None:
         """The child's own, or its end. The server's says nothing of the child, which may be slow."""
-        poller = select.poll()
+        poller = _gevent.original("select", "poll")()
         for fd in (answer, child.pidfd):
             poller.register(fd, select.POLLIN)
         ready = dict(poller.poll())

@@ -26,7 +26,7 @@ from multiprocessing import popen_fork as _popen_fork
 from multiprocessing import process as _process
 from multiprocessing import util
 
-from .. import _native, _waiting
+from .. import _gevent, _native, _waiting
 from .._borrowed import Overlay, replaced
 from .._fds import OwnFd, pipe
 
@@ -86,6 +86,7 @@ def start(process_obj: Any) -> None:
     Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
     out. A failed start leaves nothing behind.
     """
+    _gevent.check()
     if _native.begin_start():
         # In a signal handler that has interrupted a start of this thread.
         bring_back = _native.save_start()
