@@ -27,6 +27,7 @@ from multiprocessing import util
 
 from .. import _gevent, _native, _waiting
 from .._borrowed import Overlay, replaced
+from .._fds import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
 
     replaced(
         popen_spawn_posix.Popen._launch,  # type: ignore[attr-defined]
-        os=Overlay(os, pipe=_native.pipe),
+        os=Overlay(os, pipe=_native.pipe, close=close),
         spawn=Overlay(spawn, get_preparation_data=preparation_data),
         util=Overlay(util, spawnv_passfds=spawnv),
     )(popen, process_obj)
@@ -183,7 +184,7 @@ def forkserver_connect(fds: list[int]) -> tuple[int, int]:
     """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
     from multiprocessing import forkserver
 
-    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_pipes.ready.pop))
+    connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=_pipes.ready.pop, close=close))
     try:
         # Not between the connection and the request: the server does not survive a client that gives up there.
         # And an unguarded fork must not hide the end of either from its reader: the child, which is not armed before
