@@ -42,6 +42,10 @@ def test_many_greenlets_wait_at_once(order: str) -> None:
     assert told(order, "crowd") == [{"codes": [*range(8)] * 3}]
 
 
+def test_where_no_other_greenlet_runs(order: str) -> None:
+    assert told(order, "alone") == [{"out": [""] * 12, "codes": [0, 0, 0]}]
+
+
 def test_a_start_that_fails(order: str) -> None:
     assert told(order, "missing") == [{"said": ["/no/such/program"] * 3 + ["TimeoutExpired"]}]
 

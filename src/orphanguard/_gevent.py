@@ -14,8 +14,9 @@ What is borrowed from ``subprocess``, of CPython 3.10 to 3.14, and checked by te
 
 - ``Popen.__init__`` opens pipes by ``io.open(fd, mode, bufsize)``.
 - ``Popen._communicate`` looks up ``_PopenSelector``.
-- ``Popen._execute_child`` closes its error pipe by ``os.close``, and then waits for the end of that; gevent's only
-  closes when the hub runs. It looks up ``_fork_exec``, in 3.10 ``_posixsubprocess``, which gevent sets to None.
+- ``Popen._execute_child`` closes its error pipe, and ``_close_pipe_fds`` the program's pipes, by ``os.close``. gevent's
+  only closes when its hub has something to do: who waits for the end of such a pipe would wait for ever.
+- ``Popen._execute_child`` looks up ``_fork_exec``, in 3.10 ``_posixsubprocess``, which gevent sets to None.
 
 eventlet has no such functions. In a program that it has patched nothing is started: see `check`.
 """
@@ -105,7 +106,12 @@ def _open(fd: int, mode: str, bufsize: int) -> Any:
 def seams() -> dict[str, tuple[str, ...]]:
     """What each borrowed method of ``subprocess.Popen`` must look up, for the drift test."""
     forks = "_posixsubprocess" if sys.version_info < (3, 11) else "_fork_exec"
-    return {"__init__": ("io",), "_communicate": ("_PopenSelector",), "_execute_child": ("os", forks)}
+    return {
+        "__init__": ("io",),
+        "_communicate": ("_PopenSelector",),
+        "_execute_child": ("os", forks),
+        "_close_pipe_fds": ("os",),
+    }
 
 
 def borrowed(name: str) -> Callable[..., Any]:
@@ -118,6 +124,8 @@ def borrowed(name: str) -> Callable[..., Any]:
         names: dict[str, object] = {"io": Overlay(io, open=_open)}
     elif name == "_communicate":
         names = {"_PopenSelector": import_module("gevent.selectors").DefaultSelector}
+    elif name == "_close_pipe_fds":
+        names = {"os": Overlay(os, close=posix.close)}
     else:
         forks: Any = import_module("_posixsubprocess")
         names = {"os": Overlay(os, close=posix.close)}

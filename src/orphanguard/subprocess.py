@@ -218,7 +218,7 @@ class Popen(_standard.Popen[AnyStr]):
         if max(pipes) < 0:
             self._closed_child_pipe_fds = True  # all that the other would do; it takes 2 % of a start
         else:
-            self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+            self._close_pipe_fds(*pipes)
 
     def _fork(self, child: Child, args: Any, executable: Any, preexec_fn: Callable[[], Any], *given: Any) -> None:
         """By the standard library's fork(), for a hook of the user's."""
@@ -260,6 +260,12 @@ class Popen(_standard.Popen[AnyStr]):
             from .hooks import refuse
 
             refuse("Popen", str(error))
+
+    def _close_pipe_fds(self, *fds: int) -> None:
+        if _gevent.patched():
+            _gevent.borrowed("_close_pipe_fds")(self, *fds)
+        else:
+            super()._close_pipe_fds(*fds)  # type: ignore[misc]
 
     def _communicate(self, *args: Any) -> Any:
         if _gevent.patched():

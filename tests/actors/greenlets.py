@@ -153,6 +153,20 @@ def crowd() -> None:
     say(codes=[job.value for job in jobs])
 
 
+def alone() -> None:
+    """No other greenlet has anything to do, so gevent's hub wakes up for nobody else."""
+    out = []
+    for options in ({}, {"preexec_fn": hook}, {"tree": True}, {"guard": False}) * 3:
+        # Nothing is written, which would wake it up as well.
+        out.append(orphanguard.run(["true"], capture_output=True, **options).stdout.decode())
+    codes = []
+    for method in ("fork", "spawn", "forkserver"):
+        child = orphanguard.get_context(method).Process(target=hook)
+        child.start()
+        codes.append(orphanguard.wait([child]) == [child] and child.exitcode)
+    say(out=out, codes=codes)
+
+
 def missing() -> None:
     """A start that fails."""
     said = []

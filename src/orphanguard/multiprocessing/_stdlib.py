@@ -28,7 +28,7 @@ from multiprocessing import util
 
 from .. import _gevent, _native, _waiting
 from .._borrowed import Overlay, replaced
-from .._fds import OwnFd, pipe
+from .._fds import OwnFd, close, pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,9 +180,9 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
         _native.pipe(alive[0]._held, alive[1]._held)
         return alive[0].fd, alive[1].fd
 
-    def close(fd: int) -> None:
+    def close_other(fd: int) -> None:
         if fd not in (alive[0].fd, alive[1].fd):
-            os.close(fd)
+            close(fd)
 
     def hand_over() -> None:
         if forkserver_pid() and server._forkserver_alive_fd == alive[1].fd:
@@ -190,7 +190,7 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
 
     ensure_running = replaced(
         forkserver.ForkServer.ensure_running,
-        os=Overlay(os, pipe=make_pipe, close=close),
+        os=Overlay(os, pipe=make_pipe, close=close_other),
         util=Overlay(util, spawnv_passfds=spawnv),
     )
     try:
