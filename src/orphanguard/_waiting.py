@@ -18,8 +18,8 @@ import contextlib
 import errno
 import os
 import select
-import threading
 import sys
+import threading
 import time
 from collections.abc import Collection, Set
 from weakref import WeakSet, ref

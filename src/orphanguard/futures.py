@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from multiprocessing import context
 from typing import Any
 
-from .multiprocessing._context import METHODS, Guarded, get_context
+from ._keywords import OURS, unexpected
+from .multiprocessing._context import get_context, guarded_context
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -28,16 +28,14 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         initargs: tuple[Any, ...] = (),
         **kwargs: Any,
     ) -> None:
+        for keyword in kwargs:
+            if keyword in OURS:
+                raise unexpected("ProcessPoolExecutor", keyword)
         super().__init__(max_workers, _guarded(mp_context, kwargs), initializer, initargs, **kwargs)
 
 
 def _guarded(mp_context: Any, kwargs: dict[str, Any]) -> Any:
-    if mp_context is None:
+    if mp_context is None and kwargs.get("max_tasks_per_child") is not None:
         # As the standard executor: children are not forked again and again from a process with threads.
-        return get_context("spawn" if kwargs.get("max_tasks_per_child") is not None else None)
-    if isinstance(mp_context, Guarded):
-        return mp_context
-    standard = (context.DefaultContext, context.ForkContext, context.SpawnContext, context.ForkServerContext)
-    if type(mp_context) in standard and mp_context.get_start_method() in METHODS:
-        return get_context(mp_context.get_start_method())
-    raise TypeError(f"mp_context must be one of orphanguard.get_context(), not {mp_context!r}")
+        return get_context("spawn")
+    return guarded_context(mp_context, "mp_context")
