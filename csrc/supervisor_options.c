@@ -40,7 +40,7 @@ static const char help[] =
     "  --tree=MODE      subreaper (default), cgroup or pidns\n"
     "  --status-fd=FD   write what happens there, as JSON lines\n"
     "  --verbose        say on stderr what happens\n"
-    "  --help, --version\n"
+    "  -h, --help; -V, --version\n"
     "\n"
     "For programs that start this one:\n"
     "  --parent-pid=PID   whose death ends the tree: the caller, or any process above\n"
@@ -66,6 +66,10 @@ static const struct {
     {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CONT", SIGCONT}, {"STOP", SIGSTOP},
     {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN}, {"TTOU", SIGTTOU}, {"URG", SIGURG},   {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ},
     {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"PWR", SIGPWR}, {"SYS", SIGSYS},
+    {"CLD", SIGCHLD}, {"IOT", SIGABRT}, {"POLL", SIGIO},
+#ifdef SIGSTKFLT
+    {"STKFLT", SIGSTKFLT},
+#endif
 };
 
 /* --- what is said ------------------------------------------------------- */
@@ -184,6 +188,10 @@ static int parse_signal(const char *text)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         if (strcasecmp(name, signals[i].name) == 0)
             return signals[i].number;
+    if (strcasecmp(name, "RTMIN") == 0) /* not constants */
+        return SIGRTMIN;
+    if (strcasecmp(name, "RTMAX") == 0)
+        return SIGRTMAX;
     die(EXIT_OURS, 0, "no such signal: '%s'", text);
 }
 
@@ -308,9 +316,9 @@ void parse_options(int argc, char **argv)
             word++;
             break;
         }
-        if (strcmp(*word, "--help") == 0)
+        if (strcmp(*word, "--help") == 0 || strcmp(*word, "-h") == 0)
             print_and_exit(help);
-        if (strcmp(*word, "--version") == 0)
+        if (strcmp(*word, "--version") == 0 || strcmp(*word, "-V") == 0)
             print_and_exit("orphanguard-run " ORPHANGUARD_VERSION "\n");
         if (strcmp(*word, "--verbose") == 0)
             options.verbose = true;

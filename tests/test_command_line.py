@@ -45,7 +45,9 @@ def test_python_is_gone(command: list[str]) -> None:
 
 def test_the_same_options(command: list[str]) -> None:
     assert run(*command, "--help").stdout == run(RUN, "--help").stdout
-    assert run(*command, "--version").stdout == f"orphanguard-run {orphanguard.__version__}\n"
+    assert run(*command, "-h").stdout == run(RUN, "--help").stdout
+    for version in ("--version", "-V"):
+        assert run(*command, version).stdout == f"orphanguard-run {orphanguard.__version__}\n"
     assert run(*command, "--bad").returncode == 125
 
 
@@ -72,8 +74,11 @@ def test_the_tree_dies_with_the_parent(command: list[str]) -> None:
 
 def test_other_commands() -> None:
     python = [sys.executable, "-m", "orphanguard"]
-    assert run(*python, "--version").stdout == f"orphanguard {orphanguard.__version__}\n"
-    assert "orphanguard run [OPTIONS]" in run(*python, "--help").stdout
+    for version in ("--version", "-V", "version"):
+        assert run(*python, version).stdout == f"orphanguard {orphanguard.__version__}\n"
+    for help in ("--help", "-h", "help"):
+        assert "orphanguard run [OPTIONS]" in run(*python, help).stdout
+    assert run(*python, "doctor", "-h").stdout.startswith("Usage: orphanguard doctor")
     nothing, unknown = run(*python), run(*python, "walk")
     assert (nothing.returncode, nothing.stdout) == (unknown.returncode, unknown.stdout) == (125, "")
     assert unknown.stderr == "orphanguard: no such command: 'walk'; see --help\n"

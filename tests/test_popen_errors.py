@@ -159,7 +159,7 @@ def test_minus_one_is_no_user() -> None:
             subprocess.Popen(["true"], **keywords)
 
 
-@pytest.mark.parametrize("sig", [0, -1, 999, 65, 32, "TERM", None])
+@pytest.mark.parametrize("sig", [0, -1, 999, 65, 32, "NONE", None])
 def test_death_signals_that_do_not_exist(sig: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "lifeline_open", None)
     monkeypatch.setattr(_native, "spawn", None)

@@ -12,7 +12,7 @@ PARENT = os.getppid()
 USAGE = """\
 Usage: orphanguard run [OPTIONS] [--] COMMAND [ARG...]
        orphanguard doctor [--json]
-       orphanguard --version
+       orphanguard --version | --help
 
 run     Runs COMMAND and ends everything that it has started when COMMAND ends, or when the process that called
         this dies, by kill -9 included. Its options: orphanguard run --help. It is replaced by the C program
@@ -48,11 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         from .doctor import main as doctor
 
         return doctor(rest)
-    if command == "--version":
+    if command in ("--version", "-V", "version"):
         from . import __version__
 
         print(f"orphanguard {__version__}")
-    elif command in ("--help", "-h"):
+    elif command in ("--help", "-h", "help"):
         print(USAGE, end="")
     else:
         print(f"orphanguard: no such command: {command!r}; see --help" if command else USAGE.rstrip(), file=sys.stderr)

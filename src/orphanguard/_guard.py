@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import signal as _signals
 from dataclasses import dataclass
@@ -114,11 +115,18 @@ def _forked_by_main_thread(origin: _native.Origin) -> bool:
 
 
 def signal_number(signal: int | str) -> int:
-    """ValueError if there is no such signal."""
-    try:
-        number = int(_signals.Signals(signal))  # type: ignore[arg-type]
-    except ValueError:
-        number = int(signal)
-        if not _signals.SIGRTMIN <= number <= _signals.SIGRTMAX:
-            raise ValueError(f"no such signal: {signal!r}") from None
-    return number
+    """Of a number, or of a name as ``orphanguard run --signal`` takes it: ``"SIGTERM"``, ``"TERM"``, ``"term"``.
+
+    ValueError if there is no such signal, TypeError for what is neither.
+    """
+    if isinstance(signal, str):
+        name = signal.upper().removeprefix("SIG")
+        if f"SIG{name}" in _signals.Signals.__members__:
+            return int(_signals.Signals[f"SIG{name}"])
+    elif isinstance(signal, bool) or not hasattr(signal, "__index__"):
+        raise TypeError(f"a signal is a number or a name, not {signal!r}")
+    else:
+        number = operator.index(signal)
+        if number in _signals.valid_signals():
+            return number
+    raise ValueError(f"no such signal: {signal!r}")

@@ -139,6 +139,17 @@ class Child:
                 self._ended(status)
             return self.returncode is not None
 
+    def claim(self) -> bool:
+        """Keeps the pidfd open until `unwatched`, for the registry, which is about to watch it. False: it has ended.
+
+        Not with the registry's lock held: see below. OSError (EBADF) as `check`.
+        """
+        with self._lock:
+            if not self.watched and self.returncode is None and not self._closed:
+                self.check()
+                self.watched = True
+            return self.watched
+
     # The registry calls the next two with its own lock held. A signal handler that has interrupted a holder of ours
     # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
 

@@ -1,8 +1,11 @@
 """Who has finished, among thousands, without asking each: one epoll over the pidfds of this process's children.
 
 The standard library polls every live child at each start and every sentinel at each wait: O(all). An epoll
-tells only of those that changed: O(finished). A child is added once, when it starts, and taken out when its
-end has been seen by anybody.
+tells only of those that changed: O(finished). A child is added once, and taken out when its end has been seen by
+anybody: a process when it starts, a program (`Popen`) when it is first waited for, since most never are.
+
+Handles are held weakly. A process has its place in ``multiprocessing`` as long as it runs; a `Popen` that is dropped
+must close its pipes, and a child of which nobody holds the handle is reaped all the same.
 
 Several threads may wait at once, each for children of its own. One of them sleeps in the epoll for all; when
 it wakes, it tells the others, and when it leaves, another takes its place. While somebody sleeps, nobody else
@@ -15,10 +18,11 @@ import contextlib
 import errno
 import os
 import select
+import sys
 import threading
 import time
-import weakref
 from collections.abc import Collection, Set
+from weakref import WeakSet, ref
 
 from . import _gevent, _native
 from ._errors import os_error
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from .subprocess import Popen
 
     class Handle(Protocol):
-        """What users hold: a process object."""
+        """What users hold: a `Process` or a `Popen`."""
 
         def _started_child(self) -> Child:
             """Its `Child`; ValueError if it was not started, is closed, or is another process's."""
@@ -53,28 +57,61 @@ class Registry:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._epoll: select.epoll | None = None  # made with the first child
-        self._live: dict[int, tuple[Child, Handle]] = {}
-        self._watched: set[Handle] = set()  # their handles: one call tells whether all of many are here
-        self._finished: weakref.WeakSet[Handle] = weakref.WeakSet()
+        self._live: dict[int, tuple[Child, ref[Handle]]] = {}
+        self._watched: set[ref[Handle]] = set()  # their handles: one call tells whether all of many are here
+        self._finished: WeakSet[Handle] = WeakSet()
         self._sleeping = False
         self._sleeper = 0
 
     def add(self, child: Child, handle: Handle) -> None:
-        """Starts watching. Raises OSError (EMFILE, ENOSPC, ENOMEM) and watches nothing then."""
+        """Starts watching a child that nobody else knows yet. Raises OSError (EMFILE, ENOSPC, ENOMEM), and watches
+        nothing then."""
+        child.watched = True
+        self._watch(child, handle)
+
+    def _watch(self, child: Child, handle: Handle) -> None:
+        """Of a child whose ``watched`` is true: it keeps the pidfd open. Nothing is done where that is over already."""
+        pidfd, entry = child.pidfd, (child, ref(handle))
         with self._lock:
-            epoll = self._own_epoll()
-            if child.pidfd in self._live:  # the program has closed that one's
-                self._take(self._live[child.pidfd][0], tell=False)
-            epoll.register(child.pidfd, select.EPOLLIN)
-            child.watched = True
-            self._live[child.pidfd] = (child, handle)
-            self._watched.add(handle)
+            # Another thread may have been faster, and so may, between any two steps, a signal handler that waits for
+            # the same child: it may be in here, or have been in here and have ended.
+            try:
+                epoll = self._own_epoll()
+                here = self._live.get(pidfd)
+                if not child.watched or (here is not None and here[0] is child):
+                    return
+                if here is not None:  # the program has closed that one's
+                    self._take(here[0], tell=False)
+                with contextlib.suppress(FileExistsError):
+                    epoll.register(pidfd, select.EPOLLIN)
+            except OSError:
+                if child.watched:
+                    child.unwatched()
+                    raise
+                return
+            self._live.setdefault(pidfd, entry)
+            self._watched.add(entry[1])
+            if not child.watched:
+                self._watched.discard(entry[1])
+                if self._live.get(pidfd, entry) is entry:  # else the number is another child's by now
+                    self._live.pop(pidfd, None)
+                    with contextlib.suppress(OSError):
+                        epoll.unregister(pidfd)
 
     def ended(self, child: Child) -> None:
         """Somebody has seen the end of ``child``."""
         with self._lock:
             if not self._sleeping:  # else the sleeper is just being told
                 self._take(child)
+
+    def ended_unless_busy(self, child: Child) -> None:
+        """From a finaliser, which may run in a thread that holds another child's lock: `claim` may be waiting for that
+        one, called by a signal handler that has interrupted the holder of ours. Who comes next is told by the epoll."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self.ended(child)
+            finally:
+                self._lock.release()
 
     def remove(self, child: Child) -> None:
         """Its start has failed: nobody is told."""
@@ -84,7 +121,7 @@ class Registry:
     def end_child_of(self, handle: Handle) -> None:
         """``handle.start()`` was interrupted when its child was here already."""
         with self._lock:
-            children = [child for child, other in self._live.values() if other is handle]
+            children = [child for child, other in self._live.values() if other() is handle]
         for child in children:
             self.remove(child)
             child.abort()
@@ -93,7 +130,7 @@ class Registry:
         """The handle was closed."""
         with self._lock:
             self._finished.discard(handle)
-            self._watched.discard(handle)
+            self._watched.discard(ref(handle))
 
     def sweep(self) -> None:
         """Reaps whoever has ended. O(ended)."""
@@ -103,7 +140,8 @@ class Registry:
 
     def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        checked = False
+        while self._admit(handles):
+            pass
         while True:
             leads = False
             # A signal handler may raise at every call, so what undoes the sleep comes before it begins.
@@ -112,9 +150,6 @@ class Registry:
                     if not self._sleeping:
                         self._collect()
                     done = self._finished_among(handles)
-                    if not done and not checked:
-                        # What could make us sleep for ever is only looked at when we are about to.
-                        done, checked = self._checked(handles), True
                     left = None if deadline is None else deadline - time.monotonic()
                     if done or (left is not None and left <= 0):
                         return done
@@ -197,16 +232,19 @@ class Registry:
             if taken is not None:
                 self._live[pidfd] = taken
             return
-        handle = entry[1]
+        handle = entry[1]()
         # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
         if self._epoll is not None:
             with contextlib.suppress(OSError):  # closed behind our back
                 self._epoll.unregister(pidfd)
         child.unwatched()
-        self._watched.discard(handle)
-        if tell:
-            self._finished.add(handle)
-            handle._seen_finished()
+        self._watched.discard(entry[1])
+        if tell and handle is not None:
+            self._tell(handle)
+
+    def _tell(self, handle: Handle) -> None:
+        self._finished.add(handle)
+        handle._seen_finished()
 
     def _finished_among(self, handles: Collection[T]) -> list[T]:
         finished = self._finished
@@ -214,25 +252,43 @@ class Registry:
             return [handle for handle in handles if handle in finished]
         return [handle for handle in list(finished) if handle in handles]  # type: ignore[misc]
 
-    def _checked(self, handles: Iterable[T]) -> list[T]:
-        """Those whose end another thread has seen but not told yet. Raises for what can't be waited for."""
-        if self._watched.issuperset(handles):
-            return []  # the epoll will tell of each, also of one that somebody else has reaped
-        done = []
+    def _admit(self, handles: Collection[T]) -> bool:
+        """Watches those that are not watched yet. Raises for what can't be waited for.
+
+        Returns False if all are watched or known to have finished, so that the epoll will tell of each.
+        """
+        try:
+            if self._watched.issuperset(map(ref, handles)):
+                return False
+        except TypeError:  # no references to numbers
+            pass
+        changed = False
         for handle in handles:
             if not hasattr(handle, "_started_child"):
-                raise TypeError(f"can't wait for {handle!r}: not an orphanguard process")
+                raise TypeError(_refusal(handle))
+            if ref(handle) in self._watched or handle in self._finished:
+                continue
             child = handle._started_child()
-            if child.returncode is not None:
-                done.append(handle)
-            elif not child.watched:
-                child.check()
-        return done
+            if child.claim():
+                self._watch(child, handle)
+            else:
+                child.poll()  # all of it, where a signal handler has interrupted who saw the end
+                with self._lock:
+                    self._tell(handle)
+            changed = True
+        return changed
+
+
+def _refusal(handle: object) -> str:
+    asynchronous = sys.modules.get("asyncio.subprocess")
+    if asynchronous is not None and isinstance(handle, asynchronous.Process):
+        return f"can't wait for {handle!r}: its event loop does; use await process.wait(), or asyncio.wait for many"
+    return f"can't wait for {handle!r}: not an orphanguard process, neither Process nor Popen"
 
 
 def _new_epoll() -> select.epoll:
     """One whose number is none of stdio, which this program may have closed."""
-    make = _gevent.original("select", "epoll")
+    make: type[select.epoll] = _gevent.original("select", "epoll")
     below = []
     try:
         while (epoll := make()).fileno() <= _STDERR:
@@ -269,16 +325,17 @@ def sweep() -> None:
 def wait(processes: Iterable[Started], timeout: float | None = None) -> list[Started]:
     """Waits until at least one of ``processes`` has finished, and returns those that have.
 
-    ``processes``: started `orphanguard.Process` objects of this process. Give a set where there are
-    thousands: the cost is that of those that have finished, not of those that are waited for.
+    ``processes``: started `orphanguard.Process` and `orphanguard.Popen` objects of this process, in any mixture. Give
+    a set where there are thousands: the cost is that of those that have finished, not of those that are waited for.
     ``timeout``: seconds; None waits for ever, 0 only looks. Returns an empty list when it is over, and
     for no processes at all.
 
-    The returned processes have been reaped: ``exitcode`` is set and ``join()`` does not block.
+    The returned ones have been reaped: ``exitcode`` or ``returncode`` is set, and ``join()`` or ``wait()`` does not
+    block.
 
-    Raises ValueError for a process that was not started, is closed, or belongs to another process, and
-    TypeError for what is no orphanguard process, when it would have to wait for one. Safe from several
-    threads at once. ``multiprocessing.connection.wait`` works on the ``sentinel`` of each as well.
+    Raises ValueError for a process that was not started, is closed, or belongs to another process, and TypeError for
+    what is neither; asyncio's own ``Process`` is waited for by its event loop. Safe from several threads at once.
+    ``multiprocessing.connection.wait`` works on the ``sentinel`` of a `Process` as well; a `Popen` has none.
     """
     handles: Collection[Any] = processes if isinstance(processes, Collection) else list(processes)
     return registry().wait(handles, timeout) if handles else []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
-from multiprocessing import context
 from typing import TYPE_CHECKING, Any
 
+from ._keywords import OURS, unexpected
 from ._signature import shows
-from .multiprocessing._context import METHODS, Guarded, get_context
+from .multiprocessing._context import get_context, guarded_context
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -24,16 +24,14 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
 
         @shows(concurrent.futures.ProcessPoolExecutor.__init__)
         def __init__(self, max_workers=None, mp_context=None, *args, **kwargs):
+            for keyword in kwargs:
+                if keyword in OURS:
+                    raise unexpected("ProcessPoolExecutor", keyword)
             super().__init__(max_workers, _guarded(mp_context, kwargs), *args, **kwargs)
 
 
 def _guarded(mp_context: Any, kwargs: dict[str, Any]) -> Any:
-    if mp_context is None:
+    if mp_context is None and kwargs.get("max_tasks_per_child") is not None:
         # As the standard executor: children are not forked again and again from a process with threads.
-        return get_context("spawn" if kwargs.get("max_tasks_per_child") is not None else None)
-    if isinstance(mp_context, Guarded):
-        return mp_context
-    standard = (context.DefaultContext, context.ForkContext, context.SpawnContext, context.ForkServerContext)
-    if type(mp_context) in standard and mp_context.get_start_method() in METHODS:
-        return get_context(mp_context.get_start_method())
-    raise TypeError(f"mp_context must be one of orphanguard.get_context(), not {mp_context!r}")
+        return get_context("spawn")
+    return guarded_context(mp_context, "mp_context")

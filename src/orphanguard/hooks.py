@@ -85,12 +85,12 @@ class PreexecFn:
             refuse("PreexecFn", str(error))
 
 
-def die_with_parent(signal: int = _signal.SIGKILL, parent_pid: int | None = None) -> Guard:
+def die_with_parent(signal: int | str = _signal.SIGKILL, parent_pid: int | None = None) -> Guard:
     """Call it in a running child: the kernel will send it ``signal`` when its parent is gone.
 
     For ``initializer=`` of executors and pools, worker start-up hooks, scripts. Returns what is armed.
 
-    ``signal``: SIGKILL, or another one, which is then only a signal and no promised death.
+    ``signal``: SIGKILL, or another one, by number or name, which is then only a signal and no promised death.
     ``parent_pid``: the pid that the parent had when it started this child (``os.getpid()`` there, for
     instance in ``initargs``). With it the call also notices that the parent was gone before, and ends this
     process by ``signal``.

@@ -50,8 +50,8 @@ class Popen(_standard.Popen[AnyStr]):
 
     Arguments, attributes, methods and exceptions are those of `subprocess.Popen`, and:
 
-    ``death_signal``: what the kernel sends when this process is gone. Another one than SIGKILL is only a
-    signal, not a death.
+    ``death_signal``: what the kernel sends when this process is gone, a number or a name (``"SIGTERM"``, ``"TERM"``).
+    Another one than SIGKILL is only a signal, not a death.
     ``guard``: False starts the program unguarded.
     ``tree``: ends everything that the program starts as well, setsid and double forks included: when this process
     is gone, when the program ends, and on `kill`. ``True`` or ``"subreaper"`` needs nothing and changes nothing that
@@ -284,6 +284,8 @@ class Popen(_standard.Popen[AnyStr]):
                 if _deadstate is None:
                     raise
                 self.returncode = _deadstate
+            if child.watched:
+                self._tell(child, finaliser=_deadstate is not None)
         elif _deadstate is not None and child.returncode is None and not child.inherited:
             child.drop()  # asyncio reaps by itself, and sets our returncode
         return self.returncode
@@ -297,7 +299,33 @@ class Popen(_standard.Popen[AnyStr]):
                     raise ChildProcessError(errno.ECHILD, f"process {self.pid} is not a child of this process")
                 raise _standard.TimeoutExpired(self.args, timeout)  # type: ignore[arg-type]
             self.returncode = returncode
+            if child.watched:
+                self._tell(child)
         return self.returncode
+
+    # For orphanguard.wait:
+
+    def _tell(self, child: Child, finaliser: bool = False) -> None:
+        try:
+            from ._waiting import registry
+        except ImportError:  # the interpreter is shutting down
+            return
+        if self.returncode is not None and not child.inherited:
+            if finaliser:
+                registry().ended_unless_busy(child)
+            else:
+                registry().ended(child)
+
+    def _started_child(self) -> Child:
+        if self._child is None:
+            raise ValueError("process not started: this Popen() has failed")
+        if self._child.inherited:
+            raise ValueError(f"can only wait for a child process, not {self!r}")
+        return self._child
+
+    def _seen_finished(self) -> None:
+        if self.returncode is None and self._child is not None:
+            self.returncode = self._child.returncode
 
     def _dup_pidfd(self) -> OwnFd:
         """For an event loop to watch."""

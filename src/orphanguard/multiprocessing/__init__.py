@@ -1,13 +1,15 @@
 """``multiprocessing`` with guarded processes: ``from orphanguard import multiprocessing`` is the whole migration.
 
-`Process`, `Pool`, `Manager` and `get_context` are ours; the other public names are the standard module's. Those of
-its submodules that start processes (``pool``, ``managers``, ``context``) are not here: theirs would be unguarded.
+`Process`, `Pool`, `Manager` and `get_context` are ours; the other public names are the standard module's. Of its
+submodules, ``context``, ``managers`` and ``pool`` are ours, and so guarded; those that start no process are the
+standard library's own, and the others are not here.
 """
 
 from __future__ import annotations
 
 import multiprocessing as _standard
 
+from .._keywords import explained
 from ._context import Process, get_context
 
 TYPE_CHECKING = False
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
     from multiprocessing.pool import Pool as PoolType
     from typing import Any
 
-    from ._managers import SyncManager
+    from .managers import SyncManager
 
 __all__ = ["Manager", "Pool", "Process", "get_context"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]
 
-_SUBMODULES = ("connection", "queues", "reduction", "shared_memory", "sharedctypes", "synchronize")
+# Each is a file here as well, so that it can be imported.
+_SUBMODULES = (
+    *("context", "managers", "pool"),
+    *("connection", "dummy", "process", "queues", "reduction", "resource_tracker"),
+    *("shared_memory", "sharedctypes", "synchronize", "util"),
+)
 
 
 def Pool(  # noqa: N802 (the standard library's name)
@@ -34,6 +41,7 @@ def Pool(  # noqa: N802 (the standard library's name)
     return get_context().Pool(processes, initializer, initargs, maxtasksperchild)
 
 
+@explained
 def Manager() -> SyncManager:  # noqa: N802 (the standard library's name)
     """`multiprocessing.Manager` with a guarded server process."""
     return get_context().Manager()
@@ -43,9 +51,11 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         from importlib import import_module
 
-        return import_module(f"multiprocessing.{name}")
+        return import_module(f"{__name__}.{name}")
     if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ._mirror import not_here
+
+        raise not_here(__name__, name, _standard)
     return getattr(_standard, name)
 
 

@@ -121,9 +121,12 @@ from multiprocessing import (
 from multiprocessing.pool import Pool as _Pool
 from typing import Any
 
+from . import context as context
+from . import managers as managers
+from . import pool as pool
 from ._context import Process as Process
 from ._context import get_context as get_context
-from ._managers import SyncManager as _SyncManager
+from .managers import SyncManager as _SyncManager
 
 __all__ = [
     "Array",

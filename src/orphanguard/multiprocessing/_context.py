@@ -1,7 +1,7 @@
 """The contexts: where ``Process``, ``Pool``, ``Manager`` and all the rest get their processes from.
 
 Every page that an import dirties is a page that each fork has to copy, so only the fork method is loaded at
-once; the others, and managers, when they are asked for.
+once; the others, pools and managers, when they are asked for.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import multiprocessing
 from importlib import import_module
 from multiprocessing import context
 
+from .._keywords import explained
 from ._fork import ForkProcess
 from ._process import GuardedProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from multiprocessing.context import BaseContext as _ContextBase
     from multiprocessing.process import BaseProcess
     from typing import Any, ClassVar, Literal, overload
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._forkserver import ForkServerContext
-    from ._managers import SyncManager
     from ._spawn import SpawnContext
+    from .managers import SyncManager
+    from .pool import Pool as PoolType
 else:
     _ContextBase = object
 
@@ -52,13 +55,27 @@ class Guarded(_ContextBase):
     def get_context(self, method: str | None = None) -> Any:
         return self if method is None else get_context(method)
 
+    @explained
     def Manager(self) -> SyncManager:  # noqa: N802 (the standard library's name)
         """Returns a manager with a running, guarded server process."""
-        from ._managers import SyncManager
+        from .managers import SyncManager
 
         manager = SyncManager(ctx=self.get_context())
         manager.start()
         return manager
+
+    @explained
+    def Pool(  # noqa: N802 (the standard library's name)
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+    ) -> PoolType:
+        """Returns a pool of guarded workers."""
+        from .pool import Pool
+
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
 
 
 class ForkContext(Guarded, context.ForkContext):
@@ -97,6 +114,21 @@ def get_context(method: str | None = None) -> Any:
         made = getattr(import_module(f"{__package__}.{module}"), name)()
         return _contexts.setdefault(method, made)  # one for all threads
     return _contexts[method]
+
+
+def guarded_context(given: Any, name: str) -> Any:
+    """The guarded context for one that a user has given as ``name``: a standard one's, or this. None: the default.
+
+    TypeError for any other: its children would only look guarded.
+    """
+    if given is None:
+        return get_context()
+    if isinstance(given, Guarded):
+        return given
+    standard = (context.DefaultContext, context.ForkContext, context.SpawnContext, context.ForkServerContext)
+    if type(given) in standard and given.get_start_method() in METHODS:
+        return get_context(given.get_start_method())
+    raise TypeError(f"{name} must be one of orphanguard.get_context(), not {given!r}")
 
 
 class Process(GuardedProcess, multiprocessing.Process):

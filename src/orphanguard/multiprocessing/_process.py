@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import _native, _waiting
+from .._keywords import explained
 from . import _stdlib
 
 TYPE_CHECKING = False
@@ -109,6 +110,7 @@ class GuardedProcess(_ProcessBase):
 
     _tree: Options | None = None
 
+    @explained
     def __init__(
         self,
         group: None = None,

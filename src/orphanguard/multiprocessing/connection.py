@@ -1,0 +1,7 @@
+"""``multiprocessing.connection`` itself: it starts no process of the user's."""
+
+from multiprocessing.connection import *  # noqa: F403 (for type checkers)
+
+from ._mirror import same
+
+same(__name__)

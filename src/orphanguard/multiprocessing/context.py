@@ -1,0 +1,28 @@
+"""``multiprocessing.context`` with guarded contexts and processes."""
+
+from __future__ import annotations
+
+from multiprocessing import context as _standard
+
+from ._context import ForkContext, Process
+from ._fork import ForkProcess
+from ._forkserver import ForkServerContext, ForkServerProcess
+from ._mirror import others
+from ._spawn import SpawnContext, SpawnProcess
+
+__all__ = [
+    "ForkContext",
+    "ForkProcess",
+    "ForkServerContext",
+    "ForkServerProcess",
+    "Process",
+    "SpawnContext",
+    "SpawnProcess",
+]
+
+_UNGUARDED = ("DefaultContext",)
+__getattr__ = others(__name__, _standard, _UNGUARDED, "use orphanguard.get_context(), which follows set_start_method()")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in dir(_standard) if not name.startswith("_"))} - {*_UNGUARDED})

@@ -1,0 +1,56 @@
+"""``multiprocessing.managers`` with guarded server processes, whoever starts them.
+
+A manager that connects to a server starts nothing, and is the standard library's in all.
+"""
+
+from __future__ import annotations
+
+from multiprocessing import managers as _standard
+from typing import Any
+
+from .._keywords import OURS, unexpected
+from ._context import guarded_context
+from ._mirror import others
+from .pool import Pool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.managers import BaseProxy as BaseProxy
+    from multiprocessing.managers import Token as Token
+
+__all__ = ["BaseManager", "SharedMemoryManager", "SyncManager"]
+__all__ += [name for name in _standard.__all__ if name not in __all__]
+
+
+class BaseManager(_standard.BaseManager):
+    """`multiprocessing.managers.BaseManager` whose server dies with the process that started it, and not before.
+
+    Arguments as there. A standard context given as ``ctx`` is replaced by the guarded one of the same method; any
+    other is refused with TypeError.
+    """
+
+    def __init__(
+        self, address: Any = None, authkey: Any = None, serializer: str = "pickle", ctx: Any = None, **kwargs: Any
+    ) -> None:
+        for keyword in kwargs:
+            if keyword in OURS:
+                raise unexpected(type(self).__name__, keyword)
+        super().__init__(address, authkey, serializer, guarded_context(ctx, "ctx"), **kwargs)
+
+
+class SyncManager(BaseManager, _standard.SyncManager):
+    """`multiprocessing.managers.SyncManager`, guarded as `BaseManager`. Its ``Pool()`` has guarded workers too."""
+
+
+SyncManager.register("Pool", Pool, _standard.PoolProxy)  # type: ignore[attr-defined]
+
+
+class SharedMemoryManager(BaseManager, _standard.SharedMemoryManager):
+    """`multiprocessing.managers.SharedMemoryManager`, guarded as `BaseManager`."""
+
+
+__getattr__ = others(__name__, _standard)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in dir(_standard) if not name.startswith("_"))})

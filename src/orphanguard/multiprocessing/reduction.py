@@ -1,0 +1,7 @@
+"""``multiprocessing.reduction`` itself: it starts no process of the user's."""
+
+from multiprocessing.reduction import *  # noqa: F403 (for type checkers)
+
+from ._mirror import same
+
+same(__name__)

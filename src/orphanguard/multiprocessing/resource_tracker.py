@@ -1,0 +1,7 @@
+"""``multiprocessing.resource_tracker`` itself: it starts no process of the user's."""
+
+from multiprocessing.resource_tracker import *  # noqa: F403 (for type checkers)
+
+from ._mirror import same
+
+same(__name__)
