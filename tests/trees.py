@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from witness import DEATH, Token, Watched, wait_for
@@ -109,7 +110,11 @@ def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
 
     with contextlib.suppress(AssertionError):
         wait_for(lambda: not others(), within)
-    return others()
+    found = others()
+    for pid in found:  # shown where a test fails
+        with contextlib.suppress(OSError):
+            print(Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/status").read_text())
+    return found
 
 
 class Family:
