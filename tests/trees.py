@@ -64,7 +64,11 @@ TREES = {
     "daemon": Tree(
         "start-stop-daemon --start --background --pidfile /nonexistent --exec /bin/sleep -- 1000; sleep 1000; :", 3
     ),
-    "agent": Tree("ssh-agent -a /tmp/orphanguard-agent-$$ >/dev/null; sleep 1000; :", 3, needs="ssh-agent"),
+    "agent": Tree(  # a copy: the original is set-group-ID, so no user can read its environment, by which it is found
+        'd=$(mktemp -d); cp "$(command -v ssh-agent)" $d; $d/ssh-agent -a $d/socket >/dev/null; rm -r $d; sleep 1000; :',
+        3,
+        needs="ssh-agent",
+    ),
     "wide": Tree("i=0; while [ $i -lt 1000 ]; do setsid sleep 1000 & i=$((i+1)); done; wait", 1001),
     "deep": Tree(
         'sh -c "$S" $N',
