@@ -5,6 +5,7 @@
 # make bench-costs   what it costs alone; takes an hour (ROUNDS=1 EFFORT=0.2: a part of that)
 # make conformance   CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; takes 10 minutes
 # make stress 10,000 starts and joins that leave nothing; takes some minutes
+# make fresh  make demo and make test on fresh Debian 12, 13 and Ubuntu 24.04, as root and as a user (tools/fresh-machine.sh)
 # make supervisor-checks   the supervisor with sanitizers and under valgrind
 # make demo and make test set up all they need in .venv (see tools/setup-venv.sh).
 
@@ -14,7 +15,7 @@ RUN := $(VENV)/bin/python
 
 SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
 
-.PHONY: demo test conformance lint dist stress bench bench-quick bench-costs bench-peers supervisor-checks clean
+.PHONY: demo test fresh conformance lint dist stress bench bench-quick bench-costs bench-peers supervisor-checks clean
 
 $(VENV)/.ready: $(SETUP_FROM)
 	@tools/setup-venv.sh $(VENV) $(PYTHON)
@@ -24,6 +25,9 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	@$(RUN) -m pytest -n 4 $(ARGS)
+
+fresh: # ON="bookworm trixie", AS=user: these only
+	@tools/fresh-machine.sh $(ON)
 
 stress: $(VENV)/.ready
 	@$(RUN) tests/stress/rounds.py $(ARGS)

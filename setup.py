@@ -2,14 +2,18 @@
 
 import os
 import shutil
+import subprocess
 import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup  # first: it brings distutils, which Python 3.12 has not
 from setuptools.command.build_ext import build_ext
+from setuptools.command.dist_info import dist_info
 
+from distutils.ccompiler import new_compiler  # isort: skip
 from distutils.command.build_scripts import build_scripts  # isort: skip
 from distutils.errors import LinkError  # isort: skip
+from distutils.sysconfig import customize_compiler  # isort: skip
 
 HERE = Path(__file__).parent
 RUN, LAUNCH = "orphanguard-run", "orphanguard-launch"  # the supervisor; what changes ids for Popen(user=...)
@@ -25,11 +29,45 @@ def version() -> str:
     raise ValueError("pyproject.toml names no version")
 
 
+def check_tools() -> None:
+    """One line that says what is missing, in place of the compiler's sixty."""
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    command = [*compiler.compiler_so, "-fsyntax-only", "-x", "c", "-"]
+
+    def finds(header: str) -> bool:
+        paths = (f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude"))
+        source = f"#include <{header}>\n".encode()
+        return subprocess.run([*command, *paths], input=source, capture_output=True, check=False).returncode == 0
+
+    missing = ""
+    if shutil.which(command[0]) is None:
+        missing = f"no C compiler ({command[0]})"
+    elif not finds("stdlib.h"):
+        missing = "no headers of the C library (stdlib.h)"
+    elif not finds("Python.h"):
+        missing = "no headers of Python (Python.h)"
+    if missing:
+        raise SystemExit(f"orphanguard: {missing}; on Debian or Ubuntu: apt-get install gcc libc6-dev python3-dev")
+
+
+class DistInfo(dist_info):
+    """What pip asks for first; there it prints least around an error."""
+
+    def run(self) -> None:
+        check_tools()
+        super().run()
+
+
 class Program(Extension):
     """An executable in the package, beside its modules."""
 
 
 class BuildExt(build_ext):
+    def run(self) -> None:
+        check_tools()
+        super().run()
+
     def get_ext_filename(self, fullname: str) -> str:
         if fullname.endswith((RUN, LAUNCH)):
             return os.path.join(*fullname.split("."))  # no .so
@@ -90,6 +128,6 @@ setup(
         Program(f"orphanguard._bin.{LAUNCH}", ["csrc/launcher.c"], depends=["csrc/launcher.h"]),
     ],
     scripts=[RUN],
-    cmdclass={"build_ext": BuildExt, "build_scripts": BuildScripts},
+    cmdclass={"build_ext": BuildExt, "dist_info": DistInfo, "build_scripts": BuildScripts},
     options=ABI3,
 )

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -157,12 +158,15 @@ def machine():
 
 def commit():
     """The last that changed what is measured; with + where the files differ from it."""
+    if shutil.which("git") is None:
+        return "unknown"
 
     def git(*arguments):
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    return git("log", "-1", "--format=%h", "--", "src", "csrc") + ("+" if git("status", "-s", "src", "csrc") else "")
+    last = git("log", "-1", "--format=%h", "--", "src", "csrc")
+    return last + ("+" if git("status", "-s", "src", "csrc") else "") if last else "unknown"  # not a clone, or not ours
 
 
 def host():

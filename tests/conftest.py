@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -78,6 +79,17 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not children, f"left alive or unreaped: {children}"
     assert not fds, f"left open: {fds}"
     assert not threads, f"left running: {threads}"
+
+
+@pytest.fixture
+def many_fds() -> Iterator[None]:
+    """Room for 4,096, for programs that are started as well. The usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < 4096:
+        pytest.skip(f"needs 4096 fds, and the hard limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_python_is_gone(command: list[str]) -> None:
         [*command, "sh", "-c", "readlink /proc/$PPID/exe; echo $PPID; exit 5"], stdout=-1, text=True
     )
     out, _ = process.communicate(timeout=DEATH)
-    program, pid = out.split()
+    program, pid = out.splitlines()
     assert Path(program).name == "orphanguard-run"
     assert int(pid) == process.pid
     assert process.returncode == 5

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from trees import RUN
+from trees import RUN, public_run
 from witness import ACTORS, DEATH
 
 FILTERED = f"""
@@ -38,8 +38,9 @@ def test_here() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_as_another_user() -> None:
-    become = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
-    _, found = examine(f"import os, sys; {DOCTOR.replace('; ', f'; {become}; ')}")
+    become = "_probe.RUN = sys.argv[1]; os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
+    start = f"import os, sys; from orphanguard import _probe; {DOCTOR.replace('; ', f'; {become}; ')}"
+    _, found = examine(start, public_run(), "")
     assert found["tree=subreaper"]["ok"] is True
     assert found["tree=cgroup"]["ok"] is False
     assert "--tree=cgroup: " in found["tree=cgroup"]["why"]

@@ -97,6 +97,7 @@ PLACES = {
 }
 
 
+@pytest.mark.usefixtures("many_fds")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_wherever_the_free_numbers_are(method: str, place: str) -> None:
@@ -110,6 +111,7 @@ def test_wherever_the_free_numbers_are(method: str, place: str) -> None:
         assert children.alive(within=DEATH) == []
 
 
+@pytest.mark.usefixtures("many_fds")
 def test_the_order_is_kept_while_the_write_ends_move() -> None:
     """Many children push them up, and more pipes come; none of those that came before may notice."""
     with family("fork", "ended", count=5, extra=("--before", SETUP + "limit(60)")) as (parent, first):

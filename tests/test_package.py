@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +53,28 @@ def test_the_shim_exports_nothing_but_itself() -> None:
     if symbols.returncode:
         pytest.skip("nm is not installed")
     assert [line.split()[-1] for line in symbols.stdout.splitlines() if " T " in line] == ["PyInit__shim"]
+
+
+BUILD = "import runpy, sys; sys.argv[0] = 'setup.py'; runpy.run_path('setup.py', run_name='__main__')"
+NO_HEADERS = "import sysconfig; sysconfig.get_path = lambda *_, **__: '/nonexistent'; "
+
+
+@pytest.mark.parametrize(
+    ("program", "compiler", "missing"),
+    [
+        (BUILD, "/nonexistent/cc -O2", "no C compiler (/nonexistent/cc)"),
+        (BUILD, "cc -nostdinc", "no headers of the C library (stdlib.h)"),
+        (NO_HEADERS + BUILD, "cc", "no headers of Python (Python.h)"),
+        (BUILD, "cc", ""),
+    ],
+    ids=["no compiler", "no libc6-dev", "no python3-dev", "all is there"],
+)
+def test_one_line_says_what_a_build_lacks(program: str, compiler: str, missing: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", program, "--quiet", "dist_info", f"--output-dir={tmp_path}"]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], env={**os.environ, "CC": compiler}, stderr=-1, text=True, check=False
+    )
+    how = "; on Debian or Ubuntu: apt-get install gcc libc6-dev python3-dev"
+    if missing:
+        assert done.stderr == f"orphanguard: {missing}{how}\n"
+    assert bool(done.returncode) == bool(missing) == (os.listdir(tmp_path) == [])

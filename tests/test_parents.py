@@ -63,6 +63,7 @@ def test_parent_closes_all_its_fds(method: str) -> None:
         assert parent_.process.poll() is None
 
 
+@pytest.mark.usefixtures("many_fds")
 def test_starts_after_all_fds_were_closed() -> None:
     """A daemon closes everything and then starts its children: a new lifeline, and nobody else's fds touched."""
     with family("fork", count=1) as (parent_, _):

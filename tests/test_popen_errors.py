@@ -102,6 +102,7 @@ CALLS = {
     "startupinfo": "['true'], startupinfo=5",
     "creationflags": "['true'], creationflags=5",
     "no such parameter": "['true'], bogus=1",
+    "no such encoding": "['true'], encoding='no-such', stdin=PIPE, stdout=PIPE",
     "text and universal_newlines": "['true'], text=True, universal_newlines=False",
 }
 if sys.version_info >= (3, 11):
@@ -129,12 +130,21 @@ def raised(popen: object, call: str, scope: dict[str, object]) -> tuple[object, 
     return type(error), getattr(error, "errno", None), filename
 
 
-LOSES_PIPES = sys.version_info < (3, 11)  # the standard library does, before it starts anything
+def theirs(call: str, scope: dict[str, object]) -> tuple[tuple[object, ...], set[int]]:
+    """What the standard library raises, and the fds that it has left open."""
+    before = fds()
+    expected = raised(standard.Popen, call, scope)
+    forgotten = fds() - before
+    for fd in forgotten:
+        os.close(fd)
+    return expected, forgotten
 
 
-@pytest.mark.parametrize(
-    "options", ["", ", guard=False"] if LOSES_PIPES else ["", ", stdin=PIPE, stdout=PIPE", ", guard=False"]
-)
+def fds() -> set[int]:
+    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.lexists(f"/proc/self/fd/{fd}")}
+
+
+@pytest.mark.parametrize("options", ["", ", stdin=PIPE, stdout=PIPE", ", guard=False"])
 def test_the_same_exception(options: str, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("")
     (tmp_path / "script").write_text("no program")
@@ -144,12 +154,36 @@ def test_the_same_exception(options: str, tmp_path: Path) -> None:
     for name, call in CALLS.items():
         scope = {"DIR": str(tmp_path), "PIPE": standard.PIPE}
         extra = "" if "std" in call and "PIPE" in options else options
+        expected, _ = theirs(call + extra.replace(", guard=False", ""), scope)
         before = state()
-        expected = raised(standard.Popen, call + extra.replace(", guard=False", ""), scope)
         got = raised(subprocess.Popen, call + extra, scope)
         if expected != got or state() != before:
             different[name] = (expected, got, before, state())
     assert different == {}
+
+
+FORGOTTEN = {  # with three pipes, or as many as there are until it fails
+    "no such encoding": ("['true'], encoding='no-such'", (3, 10)),
+    "no such user": ("['true'], user='nobody-of-that-name'", (3, 11, 4)),
+    "negative group": ("['true'], group=-1", (3, 11, 4)),
+    "no such group": ("['true'], extra_groups=['nobody-of-that-name']", (3, 11, 4)),
+    "bad stderr": ("['true'], stderr=1.5", (3, 11, 4)),
+    "bad stderr, no stdin": ("['true'], stdin=standard.DEVNULL, stderr=1.5", (3, 11, 4)),
+    "no such user, no stdin": ("['true'], stdin=standard.DEVNULL, user='nobody-of-that-name'", (3, 11, 4)),
+    "a pipe that is too large": ("['true'], pipesize=2**31 + 1", (3, 11, 4)),
+}
+
+
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_no_pipe_is_left(name: str) -> None:
+    """Of those that the standard library makes before it starts anything, and forgets."""
+    call, mended = FORGOTTEN[name]
+    call += "".join(f", {stream}=-1" for stream in ("stdin", "stdout", "stderr") if f"{stream}=" not in call)
+    expected, forgotten = theirs(call, {})
+    assert forgotten or sys.version_info >= mended  # the control
+    before = fds()
+    assert raised(subprocess.Popen, call, {}) == expected
+    assert fds() == before
 
 
 def test_minus_one_is_no_user() -> None:
@@ -168,7 +202,7 @@ def test_death_signals_that_do_not_exist(sig: object, monkeypatch: pytest.Monkey
 
 
 WAYS = {
-    **({} if LOSES_PIPES else {"pipes": {"stdin": -1, "stdout": -1, "stderr": -1}}),
+    "pipes": {"stdin": -1, "stdout": -1, "stderr": -1},
     "preexec_fn": {"preexec_fn": os.getpid},
     "death_signal": {"death_signal": signal.SIGTERM},
     "close_fds=False": {"close_fds": False, "stdout": standard.DEVNULL},

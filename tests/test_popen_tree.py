@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import TREES, left, state
+from trees import PIDNS, TREES, left, public_run, state, tree_of
 from witness import DEATH, LIFE, Token, Watched, wait_for
 
 import orphanguard
@@ -48,7 +48,7 @@ class Family:
     """A Python that has started a tree by ``Popen``."""
 
     def __init__(self, name: str, keywords: str, thread: str = "main") -> None:
-        tree = TREES[name]
+        tree = tree_of(name)
         self.token = Token()
         self.parent = standard.Popen(
             [sys.executable, "-c", PARENT, thread, tree.script, keywords],
@@ -117,7 +117,7 @@ def test_the_parent_is_alive(what: str, thread: str) -> None:
 
 
 @pytest.mark.parametrize("victims", ["parent", "supervisor", "parent supervisor"])
-@pytest.mark.parametrize("containment", ["cgroup", "pidns"])
+@pytest.mark.parametrize("containment", ["cgroup", PIDNS])
 def test_in_a_better_containment(containment: str, victims: str, needs_containment) -> None:
     needs_containment(containment)
     with family("double fork, setsid", f"{{'tree': {containment!r}}}") as tree:
@@ -396,10 +396,11 @@ def test_bad_input(keywords: dict[str, Any], error: type[Exception]) -> None:
 @AS_ROOT
 def test_a_containment_that_is_not_to_be_had() -> None:
     code = """if True:
-        import os
+        import os, sys
+        import orphanguard._supervisor
         from orphanguard import GuardUnavailable, subprocess
-        before = os.listdir("/proc/self/fd")
         subprocess.run(["true"], tree=True)
+        orphanguard._supervisor.RUN = sys.argv[1]
         fds = len(os.listdir("/proc/self/fd"))
         os.setresuid(65534, 65534, 65534)
         try:
@@ -411,7 +412,7 @@ def test_a_containment_that_is_not_to_be_had() -> None:
         except ChildProcessError:
             print(len(os.listdir("/proc/self/fd")) - fds)
     """
-    done = standard.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = standard.run([sys.executable, "-c", code, public_run()], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert "--tree=cgroup: our cgroup is not delegated to us: mkdir(" in done.stdout.splitlines()[0]
     assert done.stdout.splitlines()[1:] == ["0"]

@@ -101,6 +101,16 @@ def test_the_request_that_popen_makes() -> None:
     assert len(seen[0].pipes) == 6, POPEN  # and they are closed: conftest.py
 
 
+def test_how_popen_makes_its_pipes() -> None:
+    handles = subprocess.Popen._get_handles
+    assert list(inspect.signature(handles).parameters) == ["self", "stdin", "stdout", "stderr"], POPEN
+    order = "(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)"
+    assert f"return {order}" in " ".join(inspect.getsource(handles).split()), POPEN
+    assert hasattr(subprocess.Popen, "_on_error_fd_closer") == (sys.version_info >= (3, 11, 4)), POPEN
+    source = " ".join(inspect.getsource(subprocess.Popen.__init__).split())
+    assert f"{order} = self._get_handles(stdin, stdout, stderr)" in source, POPEN
+
+
 def test_what_popen_wants_to_find_after_a_start() -> None:
     source = inspect.getsource(subprocess.Popen._execute_child)
     assert "self.pid = " in source, POPEN

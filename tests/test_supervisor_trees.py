@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trees import NOBODY, RUN, TREES, family
+from trees import NOBODY, TREES, family, no_pidns, public_run
 from witness import DEATH, LIFE, Token, Watched, wait_for
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -47,6 +47,8 @@ def test_the_command_is_killed(name: str) -> None:
 @pytest.mark.parametrize("victims", ["parent", "supervisor", "supervisor parent", "command"])
 def test_in_a_pid_namespace(name: str, victims: str, user: bool) -> None:
     """Whoever is killed: the kernel kills all that is in it when its init goes."""
+    if why := no_pidns(user or os.geteuid() != 0):
+        pytest.skip(why)
     with family(name, "--tree=pidns", user=user) as tree:
         assert tree.started["containment"] == "pidns"
         tree.kill(*victims.split())
@@ -140,7 +142,7 @@ def test_a_delegated_cgroup_kills_who_became_root(delegated: Path, becoming_root
     script = f"{becoming_root} sleep 1000 & exit 3"
     token = Token()
     enter = f"echo $$ >{delegated}/cgroup.procs; exec setpriv --reuid=65534 --regid=65534 --clear-groups"
-    command = ["sh", "-c", f'{enter} "$@"', "sh", RUN, "--tree=cgroup", "sh", "-c", script]
+    command = ["sh", "-c", f'{enter} "$@"', "sh", public_run(), "--tree=cgroup", "sh", "-c", script]
     assert subprocess.run(command, env=token.environment, timeout=DEATH, check=False).returncode == 3
     assert token.holders() == []
 
@@ -151,7 +153,7 @@ def test_what_outlives_sigkill_is_named(becoming_root: str, tmp_path: Path) -> N
     status, write = os.pipe()
     with (tmp_path / "stderr").open("w+") as stderr:
         done = subprocess.run(
-            [RUN, f"--status-fd={write}", "sh", "-c", f"{becoming_root} sleep 1000 & sleep 0.2; exit 3"],
+            [public_run(), f"--status-fd={write}", "sh", "-c", f"{becoming_root} sleep 1000 & sleep 0.2; exit 3"],
             env=token.environment,
             stderr=stderr,
             pass_fds=[write],
@@ -175,7 +177,7 @@ def test_what_outlives_sigkill_is_named(becoming_root: str, tmp_path: Path) -> N
 @AS_ROOT
 def test_an_unprivileged_user_has_no_cgroup_unless_delegated(own_cgroup: Path) -> None:
     done = subprocess.run(
-        [RUN, "--tree=cgroup", "echo", "it ran"], capture_output=True, text=True, check=False, **NOBODY
+        [public_run(), "--tree=cgroup", "echo", "it ran"], capture_output=True, text=True, check=False, **NOBODY
     )
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr.startswith("orphanguard-run: --tree=cgroup: our cgroup is not delegated to us: mkdir(")

@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shlex
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import pytest
 from witness import DEATH, Token, Watched, wait_for
 
 from orphanguard._bin import RUN
 
+QUOTED_RUN = shlex.quote(RUN)  # for a shell: the checkout may be in a folder with a space in its name
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+@functools.cache
+def public_run() -> str:
+    """A copy that everybody can execute. The checkout may be below a folder that only its owner can enter."""
+    directory = tempfile.mkdtemp(prefix="orphanguard-", dir="/var/tmp")
+    atexit.register(shutil.rmtree, directory)
+    os.chmod(directory, 0o755)
+    copy = shutil.copyfile(RUN, f"{directory}/orphanguard-run")
+    os.chmod(copy, 0o755)
+    return copy
+
+
+@functools.cache
+def no_pidns(user: bool = os.geteuid() != 0) -> str:
+    """Why there is no pid namespace to be had here, says a program that shares no code with us. In a chroot no user has
+    one, nor where user namespaces are restricted."""
+    namespaces = ["--user", "--pid"] if user else ["--pid"]
+    who = NOBODY if user and os.geteuid() == 0 else {}
+    done = subprocess.run(["unshare", *namespaces, "--fork", "true"], stderr=-1, text=True, check=False, **who)
+    return done.stderr.strip() or "unshare can't" if done.returncode else ""
+
+
+PIDNS = pytest.param("pidns", marks=pytest.mark.skipif(bool(no_pidns()), reason=no_pidns() or "can't be"))
 
 
 @dataclass(frozen=True)
@@ -22,6 +54,7 @@ class Tree:
     size: int  #: at least so many processes when it is complete
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    needs: str = "sh"  #: a program that not every system has
 
 
 TREES = {
@@ -31,7 +64,11 @@ TREES = {
     "daemon": Tree(
         "start-stop-daemon --start --background --pidfile /nonexistent --exec /bin/sleep -- 1000; sleep 1000; :", 3
     ),
-    "agent": Tree("ssh-agent -a /tmp/orphanguard-agent-$$ >/dev/null; sleep 1000; :", 3),
+    "agent": Tree(  # a copy: the original is set-group-ID, so no user can read its environment, by which it is found
+        'd=$(mktemp -d); cp "$(command -v ssh-agent)" $d; $d/ssh-agent -a $d/s >/dev/null; rm -r $d; sleep 1000; :',
+        3,
+        needs="ssh-agent",
+    ),
     "wide": Tree("i=0; while [ $i -lt 1000 ]; do setsid sleep 1000 & i=$((i+1)); done; wait", 1001),
     "deep": Tree(
         'sh -c "$S" $N',
@@ -57,6 +94,14 @@ TREES = {
     "terminal": Tree("script -qfc 'sleep 1000; :' /dev/null; :", 4),
 }
 
+
+def tree_of(name: str) -> Tree:
+    tree = TREES[name]
+    if shutil.which(tree.needs) is None:
+        pytest.skip(f"{tree.needs} is not installed")
+    return tree
+
+
 #: Is there until it is killed.
 PARENT = '"$@" & wait; read forever'
 
@@ -69,7 +114,11 @@ def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
 
     with contextlib.suppress(AssertionError):
         wait_for(lambda: not others(), within)
-    return others()
+    found = others()
+    for pid in found:  # shown where a test fails
+        with contextlib.suppress(OSError):
+            print(Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/status").read_text())
+    return found
 
 
 class Family:
@@ -78,7 +127,7 @@ class Family:
     def __init__(self, tree: Tree, *options: str, guarded: bool = True, user: bool = False) -> None:
         self.token = Token()
         self.status, status = os.pipe()
-        run = [RUN, *tree.options, *options, f"--status-fd={status}", "--"] if guarded else []
+        run = [public_run() if user else RUN, *tree.options, *options, f"--status-fd={status}", "--"] if guarded else []
         self.parent = subprocess.Popen(
             ["sh", "-c", PARENT, "parent", *run, "sh", "-c", tree.script],
             env={**self.token.environment, **tree.environment},
@@ -137,7 +186,7 @@ class Family:
 
 @contextlib.contextmanager
 def family(name: str, *options: str, **how: bool) -> Iterator[Family]:
-    running = Family(TREES[name], *options, **how)
+    running = Family(tree_of(name), *options, **how)
     try:
         yield running
     finally:

@@ -24,6 +24,8 @@ c_compiles stdlib.h -I. || needed="$needed gcc libc6-dev"
 [ -e "$include/Python.h" ] || needed="$needed python3-dev"
 [ -e /usr/include/sys/capability.h ] || useful="$useful libcap-dev"
 command -v strace >/dev/null || useful="$useful strace"
+command -v ssh-agent >/dev/null || useful="$useful openssh-client"
+PATH=$PATH:/usr/sbin command -v setcap >/dev/null || useful="$useful libcap2-bin"
 
 if [ -n "$needed$useful" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

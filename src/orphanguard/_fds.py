@@ -7,6 +7,7 @@ the shim fills it in, and whoever lets go of it closes it.
 
 from __future__ import annotations
 
+import os
 import posix
 
 from . import _native
@@ -35,6 +36,22 @@ class OwnFd:
     def release(self) -> None:
         """It is somebody else's to close."""
         self._held.fd = -1
+
+
+class NotedFd:
+    """One that somebody else closes, or forgets."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._stat = os.fstat(fd)
+
+    def close(self) -> None:
+        """Unless somebody has."""
+        try:
+            if os.path.samestat(self._stat, os.fstat(self.fd)):
+                close(self.fd)
+        except OSError:
+            pass
 
 
 def pipe(*, keep_from_forks: bool = False) -> tuple[OwnFd, OwnFd]:

@@ -7,6 +7,8 @@ by tests/test_stdlib_drift.py:
 
 - ``Popen.__init__`` calls ``_execute_child`` with the 21 positional arguments that are named below, and with
   ``process_group`` as the 22nd from 3.11 on; it cleans up the pipes if that raises.
+- ``Popen.__init__`` makes its pipes by ``_get_handles(stdin, stdout, stderr)``, which returns both ends of each in that
+  order. Before 3.11.4 it does so by ``os.pipe``, and forgets them in all failures but those of ``_execute_child``.
 - ``_execute_child`` sets ``pid`` and ``_child_created``, and ends by ``_close_pipe_fds``, which sets
   ``_closed_child_pipe_fds`` and, where there is no pipe, does nothing else.
 - ``poll`` calls ``_internal_poll``; so do, with a ``_deadstate``, ``__del__``, and each start for those that were
@@ -27,7 +29,8 @@ import sys
 from typing import TYPE_CHECKING, Any, AnyStr
 
 from . import _gevent, _native
-from ._borrowed import replaced
+from ._borrowed import Overlay, replaced
+from ._fds import NotedFd
 from ._pidfd import Child
 from ._signature import shows
 
@@ -43,6 +46,10 @@ if not TYPE_CHECKING:
 
 __all__ = ["Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]
+
+
+#: Not gevent's, which it has by then put in the place of the standard library's.
+_FORGETS_PIPES = sys.version_info < (3, 11, 4) and _standard.Popen.__module__ == "subprocess"
 
 
 class Popen(_standard.Popen[AnyStr]):
@@ -85,6 +92,8 @@ class Popen(_standard.Popen[AnyStr]):
     _child: Child | None = None
     _tree: Options | None = None
     _pdeathsig = False
+    _pipes: Sequence[NotedFd] = ()  # until the start has succeeded
+    _devnull_of_ours: NotedFd | None = None
 
     @shows(_standard.Popen.__init__)
     def __init__(
@@ -118,7 +127,13 @@ class Popen(_standard.Popen[AnyStr]):
             if self._child is not None:  # started, but a signal handler has raised: nobody will get this handle
                 self._child.take_back()
                 self.returncode = self._child.returncode
+            for end in self._pipes:  # what the standard library has closed is no longer ours
+                end.close()
             raise
+        finally:
+            if self._devnull_of_ours is not None:
+                self._devnull_of_ours.close()
+        self._pipes = ()
 
     @property
     def guard(self) -> Guard | None:
@@ -128,6 +143,28 @@ class Popen(_standard.Popen[AnyStr]):
         if self._tree is not None:
             return supervised_child(self._tree.containment, self._tree.signal)
         return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
+
+    def _get_handles(self, *given: Any) -> Any:
+        """Notes the pipes. An ``encoding`` that does not exist makes the standard library forget one."""
+        if _FORGETS_PIPES:
+            return self._get_handles_before_3_11_4(*given)
+        handles = super()._get_handles(*given)  # type: ignore[misc]
+        self._pipes = [NotedFd(fd) for number, fd in enumerate(handles) if given[number // 2] == _standard.PIPE]
+        return handles
+
+    def _get_handles_before_3_11_4(self, *given: Any) -> Any:
+        self._pipes = pipes = list[NotedFd]()
+
+        def pipe() -> tuple[int, int]:
+            ends = os.pipe()
+            pipes.extend(map(NotedFd, ends))
+            return ends
+
+        if _standard.DEVNULL in given:  # forgotten as well, and not to be known again: it is no pipe
+            self._devnull_of_ours = NotedFd(os.open(os.devnull, os.O_RDWR))
+            given = tuple(self._devnull_of_ours.fd if what == _standard.DEVNULL else what for what in given)
+        make = super()._get_handles.__func__  # type: ignore[misc]
+        return replaced(make, os=Overlay(os, pipe=pipe))(self, *given)
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *rest: Any) -> None:
         _gevent.check()

@@ -15,8 +15,7 @@ from .pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from multiprocessing.managers import BaseProxy as BaseProxy
-    from multiprocessing.managers import Token as Token
+    from multiprocessing.managers import BaseProxy, Token  # noqa: F401
 
 __all__ = ["BaseManager", "SharedMemoryManager", "SyncManager"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]
