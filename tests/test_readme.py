@@ -110,10 +110,8 @@ def test_each_line_of_the_table_is_run() -> None:
 
 
 def test_each_shell_line_is_run() -> None:
-    # The first two need a network and a compiler: see tools/.
-    assert [line.split()[0] for line in LINES] == [
-        "python3", ".venv/bin/pip", ".venv/bin/python", "pgrep", "orphanguard"
-    ]  # fmt: skip
+    # The first three need a network and a fresh machine: tools/fresh-machine.sh.
+    assert [line.split()[0] for line in LINES] == ["sudo", "python3", "pip", "python", "pgrep", "orphanguard"]
 
 
 @pytest.fixture
@@ -301,7 +299,7 @@ def test_the_example(guarded: bool, where: tuple[Path, Token]) -> None:
     example = BLOCKS[0] if guarded else BLOCKS[0].replace("from orphanguard", "from multiprocessing")
     assert BLOCKS[0].startswith("# example.py\n")
     (folder / "example.py").write_text(example)
-    run, look = (shlex.split(line, comments=True) for line in LINES[2:4])
+    run, look = (shlex.split(line, comments=True) for line in LINES[3:5])
     options = {"cwd": folder, "env": token.environment, "timeout": DEATH}
     with open(folder / "said", "w") as said:  # no pipe: who is left would hold it open
         assert subprocess.run(run, stdout=said, check=False, **options).returncode == -signal.SIGKILL
@@ -315,7 +313,7 @@ def test_the_example(guarded: bool, where: tuple[Path, Token]) -> None:
 @pytest.mark.parametrize("guarded", [True, False])
 def test_orphanguard_run(guarded: bool, where: tuple[Path, Token]) -> None:
     folder, token = where
-    line = LINES[4] if guarded else LINES[4].removeprefix("orphanguard run -- ")
+    line = LINES[5] if guarded else LINES[5].removeprefix("orphanguard run -- ")
     done = subprocess.run(shlex.split(line), cwd=folder, env=token.environment, timeout=DEATH, check=False)
     assert done.returncode == 0
     assert (token.survivors(DEATH if guarded else LIFE) == []) == guarded

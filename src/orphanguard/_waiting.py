@@ -140,6 +140,9 @@ class Registry:
 
     def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
         deadline = None if timeout is None else time.monotonic() + timeout
+        if done := self._look(handles):
+            return done
+        # What could make us sleep for ever is only looked at when we are about to.
         while self._admit(handles):
             pass
         while True:
@@ -147,9 +150,7 @@ class Registry:
             # A signal handler may raise at every call, so what undoes the sleep comes before it begins.
             try:
                 with self._lock:
-                    if not self._sleeping:
-                        self._collect()
-                    done = self._finished_among(handles)
+                    done = self._look(handles)
                     left = None if deadline is None else deadline - time.monotonic()
                     if done or (left is not None and left <= 0):
                         return done
@@ -175,6 +176,13 @@ class Registry:
                     self._sleeping = False
                     with self._lock:
                         self._changed.notify_all()
+
+    def _look(self, handles: Collection[T]) -> list[T]:
+        """Those that have finished. Finds out as well whether the program has closed our fds."""
+        with self._lock:
+            if not self._sleeping:
+                self._collect()
+            return self._finished_among(handles)
 
     @staticmethod
     def _wait_apart(handles: Collection[T], timeout: float | None) -> list[T]:

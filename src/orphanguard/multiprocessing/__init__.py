@@ -31,6 +31,7 @@ _SUBMODULES = (
 )
 
 
+@explained
 def Pool(  # noqa: N802 (the standard library's name)
     processes: int | None = None,
     initializer: Callable[..., object] | None = None,
