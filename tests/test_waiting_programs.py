@@ -182,13 +182,15 @@ def test_dropped_while_it_is_watched(start, worker) -> None:
         del process
         gc.collect()
     assert gone() is not None  # of the one that is polled until it has ended
-    subprocess._active[-1].stdin.close()
+    [dropped] = [process for process in subprocess._active if process.pid == pid]
+    dropped.stdin.close()
+    del dropped
     ended(pid)
     assert orphanguard.wait([worker], timeout=0) == []
     with pytest.raises(ChildProcessError):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
     subprocess._cleanup()
-    assert not subprocess._active
+    assert pid not in {process.pid for process in subprocess._active}
 
 
 def test_dropped_in_a_cycle(worker) -> None:
@@ -202,7 +204,7 @@ def test_dropped_in_a_cycle(worker) -> None:
     ended(pid)
     assert orphanguard.wait([worker], timeout=0) == []
     subprocess._cleanup()
-    assert not subprocess._active
+    assert pid not in {process.pid for process in subprocess._active}
 
 
 def test_dropped_after_its_end(start) -> None:

@@ -95,6 +95,7 @@ class Child:
                     finally:
                         self._users -= 1
                         self._close_unused()
+            self._close_left()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -125,6 +126,7 @@ class Child:
                 with self._lock:
                     self._users -= 1
                     self._close_unused()
+            self._close_left()
 
     def _wait_for_ever(self) -> bool:
         """With one system call less. False: it is not ours to reap, or no longer."""
@@ -148,7 +150,9 @@ class Child:
             if not self.watched and self.returncode is None and not self._closed:
                 self.check()
                 self.watched = True
-            return self.watched
+            claimed = self.watched
+        self._close_left()
+        return claimed
 
     # The registry calls the next two with its own lock held. A signal handler that has interrupted a holder of ours
     # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
@@ -170,6 +174,11 @@ class Child:
             finally:
                 self._lock.release()
 
+    def _close_left(self) -> None:
+        """Whoever has held the lock calls it without: `unwatched` may have left the closing to them."""
+        if self._closed and not self.watched and self.pidfd >= 0:
+            self.unwatched()
+
     def send_signal(self, signal: int) -> None:
         """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2).
 
@@ -183,6 +192,7 @@ class Child:
                 return
             with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
                 _native.pidfd_send_signal(self.pidfd, self.identity, signal)
+        self._close_left()
 
     def terminate(self) -> None:
         """SIGTERM. Under a supervisor it is for the whole tree, which is ended if there is a grace."""
