@@ -382,7 +382,7 @@ static int owner_of(int fd)
 static bool is_over(struct description *known)
 {
     int fd = known->end.fd;
-    if (!known->armed && !known->revoked) {
+    if (!known->armed && !known->revoked && !owner_of(fd)) {
         if (fcntl(fd, F_SETFL, OG_REVOKED | O_ASYNC | O_NONBLOCK) < 0)
             return false;
         known->revoked = true;

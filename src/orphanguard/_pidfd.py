@@ -176,7 +176,7 @@ class Child:
 
     def _close_left(self) -> None:
         """Whoever has held the lock calls it without: `unwatched` may have left the closing to them."""
-        if self._closed and not self.watched and self.pidfd >= 0:
+        if self._closed and not self.watched and self.pidfd >= 0 and not self.inherited:
             self.unwatched()
 
     def send_signal(self, signal: int) -> None:
@@ -184,7 +184,7 @@ class Child:
 
         Under a supervisor the command gets it.
         """
-        with self._lock:
+        with self._lock_unless_inherited():
             if self.returncode is not None or self._closed:
                 return
             if self.supervisor is not None and signal:
@@ -194,12 +194,16 @@ class Child:
                 _native.pidfd_send_signal(self.pidfd, self.identity, signal)
         self._close_left()
 
+    def _lock_unless_inherited(self) -> contextlib.AbstractContextManager[object]:
+        """In a forked child it may be held by a thread that there is not."""
+        return contextlib.nullcontext() if self.inherited else self._lock
+
     def terminate(self) -> None:
         """SIGTERM. Under a supervisor it is for the whole tree, which is ended if there is a grace."""
         if self.supervisor is None:
             self.send_signal(15)
             return
-        with self._lock:
+        with self._lock_unless_inherited():
             if self.returncode is None and not self._closed:
                 self.supervisor.terminate()
 
@@ -208,7 +212,7 @@ class Child:
         if self.supervisor is None:
             self.send_signal(9)
             return
-        with self._lock:
+        with self._lock_unless_inherited():
             if self.returncode is None and not self._closed:
                 self.supervisor.kill()
 

@@ -78,7 +78,13 @@ class Registry:
             try:
                 epoll = self._own_epoll()
                 here = self._live.get(pidfd)
-                if not child.watched or (here is not None and here[0] is child):
+                if not child.watched:
+                    return
+                if here is not None and here[0] is child:
+                    if here[1]() not in (None, handle):
+                        raise ValueError(f"{handle!r} is a copy of {here[1]()!r}, which is waited for")
+                    self._live[pidfd] = entry  # a finaliser has brought the handle back, without the old reference
+                    self._watched.add(entry[1])
                     return
                 if here is not None:  # the program has closed that one's
                     self._take(here[0], tell=False)
@@ -140,9 +146,7 @@ class Registry:
 
     def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        if done := self._look(handles):
-            return done
-        # What could make us sleep for ever is only looked at when we are about to.
+        self.sweep()  # first, since it finds out whether the program has closed what was watched
         while self._admit(handles):
             pass
         while True:
@@ -150,7 +154,9 @@ class Registry:
             # A signal handler may raise at every call, so what undoes the sleep comes before it begins.
             try:
                 with self._lock:
-                    done = self._look(handles)
+                    if not self._sleeping:
+                        self._collect()
+                    done = self._finished_among(handles)
                     left = None if deadline is None else deadline - time.monotonic()
                     if done or (left is not None and left <= 0):
                         return done
@@ -176,13 +182,6 @@ class Registry:
                     self._sleeping = False
                     with self._lock:
                         self._changed.notify_all()
-
-    def _look(self, handles: Collection[T]) -> list[T]:
-        """Those that have finished. Finds out as well whether the program has closed our fds."""
-        with self._lock:
-            if not self._sleeping:
-                self._collect()
-            return self._finished_among(handles)
 
     @staticmethod
     def _wait_apart(handles: Collection[T], timeout: float | None) -> list[T]:

@@ -88,7 +88,11 @@ class _Transport(_Base):  # type: ignore[misc]
             self._pidfd.close()
         if self._proc is not None:
             self._proc.kill()
-            self._proc.communicate()  # closes the pipes, too
+            # Not read to their end: what the program has started may keep them open.
+            for file in (self._proc.stdin, self._proc.stdout, self._proc.stderr):
+                if file is not None:
+                    file.close()
+            self._proc.wait()
         self.close()
 
     def _ended(self) -> None:

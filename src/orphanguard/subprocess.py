@@ -20,6 +20,7 @@ by tests/test_stdlib_drift.py:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -49,6 +50,7 @@ __all__ += [name for name in _standard.__all__ if name not in __all__]
 
 
 #: Not gevent's, which it has by then put in the place of the standard library's.
+_PIPE, _DEVNULL = _standard.PIPE, _standard.DEVNULL  # looked up once: where gevent may patch, that takes long
 _FORGETS_PIPES = sys.version_info < (3, 11, 4) and _standard.Popen.__module__ == "subprocess"
 
 
@@ -127,8 +129,8 @@ class Popen(_standard.Popen[AnyStr]):
             if self._child is not None:  # started, but a signal handler has raised: nobody will get this handle
                 self._child.take_back()
                 self.returncode = self._child.returncode
-            for end in self._pipes:  # what the standard library has closed is no longer ours
-                end.close()
+            if self._pipes:
+                self._close_pipes()
             raise
         finally:
             if self._devnull_of_ours is not None:
@@ -144,12 +146,22 @@ class Popen(_standard.Popen[AnyStr]):
             return supervised_child(self._tree.containment, self._tree.signal)
         return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
 
+    def _close_pipes(self) -> None:
+        """What the standard library has closed by now is no longer ours; what it has made a file of, that closes."""
+        for file in (self.stdin, self.stdout, self.stderr):
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
+        for end in self._pipes:
+            end.close()
+
     def _get_handles(self, *given: Any) -> Any:
         """Notes the pipes. An ``encoding`` that does not exist makes the standard library forget one."""
         if _FORGETS_PIPES:
             return self._get_handles_before_3_11_4(*given)
         handles = super()._get_handles(*given)  # type: ignore[misc]
-        self._pipes = [NotedFd(fd) for number, fd in enumerate(handles) if given[number // 2] == _standard.PIPE]
+        if _PIPE in given:
+            self._pipes = [NotedFd(fd) for number, fd in enumerate(handles) if given[number // 2] == _PIPE]
         return handles
 
     def _get_handles_before_3_11_4(self, *given: Any) -> Any:
@@ -160,9 +172,9 @@ class Popen(_standard.Popen[AnyStr]):
             pipes.extend(map(NotedFd, ends))
             return ends
 
-        if _standard.DEVNULL in given:  # forgotten as well, and not to be known again: it is no pipe
+        if _DEVNULL in given:  # forgotten as well, and not to be known again: it is no pipe
             self._devnull_of_ours = NotedFd(os.open(os.devnull, os.O_RDWR))
-            given = tuple(self._devnull_of_ours.fd if what == _standard.DEVNULL else what for what in given)
+            given = tuple(self._devnull_of_ours.fd if what == _DEVNULL else what for what in given)
         make = super()._get_handles.__func__  # type: ignore[misc]
         return replaced(make, os=Overlay(os, pipe=pipe))(self, *given)
 

@@ -21,7 +21,8 @@ from typing_extensions import assert_type
 
 import orphanguard
 from orphanguard import asyncio, futures, multiprocessing, subprocess
-from orphanguard.multiprocessing import synchronize
+from orphanguard.multiprocessing import managers, synchronize
+from orphanguard.multiprocessing.pool import Pool
 
 
 def square(n: int) -> int:
@@ -102,6 +103,13 @@ def processes() -> None:
     assert_type(pool.map(square, [1]), list[int])
     manager: SyncManager = multiprocessing.Manager()
     manager.shutdown()
+    mine: SyncManager = managers.SyncManager(ctx=None)
+    assert_type(managers.BaseManager.register("x"), None)
+    assert_type(multiprocessing.pool.Pool(2), Pool)
+    other: StandardPool = multiprocessing.pool.ThreadPool(2)
+    mine.start()
+    other.close()
+    assert_type(orphanguard.wait([orphanguard.Popen(["x"])]), list[orphanguard.Popen[bytes]])
 
     orphanguard.Process(square)  # type: ignore[arg-type]
     orphanguard.Process(target=square, tree="podman")  # type: ignore[arg-type]

@@ -57,10 +57,15 @@ def _ensure_running() -> None:
         raise
 
 
-def _write(pipe_end: OwnFd, data: bytes) -> None:
+def _write(pipe_end: OwnFd, data: bytes, child: Child) -> None:
+    """To ``child``, as far as it lives: who ends before it has read all has been started, and has ended."""
+    poller = _gevent.original("select", "poll")()
+    poller.register(pipe_end.fd, select.POLLOUT)
+    poller.register(child.pidfd, select.POLLIN)
     left = memoryview(data)
-    while left:
-        left = left[os.write(pipe_end.fd, left) :]
+    while left and child.pidfd not in dict(poller.poll()):
+        with contextlib.suppress(BlockingIOError):
+            left = left[os.write(pipe_end.fd, left) :]
 
 
 class ForkServerChild(Child):
@@ -98,7 +103,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
 
     def _launch(self, process_obj: BaseProcess) -> None:
         held = None
-        answer_r = answer_w = go_r = go_w = data_w = OwnFd()
+        answer_r = answer_w = go_r = go_w = data_r = data_w = OwnFd()
         child = ForkServerChild()
         try:
             _native.lifeline_open(child.held, pdeathsig=False)
@@ -113,19 +118,21 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             arming = self._arming((child.lifeline, answer_w.fd, go_r.fd), held)
             preparation, data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
             _ensure_running()
-            child.status, data_w = _stdlib.forkserver_connect(self._fds)
+            # We keep a reader: the child may end at any time, and a write to it would be a SIGPIPE.
+            child.status, data_r, data_w = _stdlib.forkserver_connect(self._fds)
+            os.set_blocking(data_w.fd, False)
             answer_w.close()
             self.pid = _stdlib.read_signed(child.status.fd)
             _native.pidfd_hold(child.held, self.pid)
             child.held.running = 1
-            _write(data_w, preparation)
+            _write(data_w, preparation, child)
             self._await_answer(answer_r.fd, child)
             self.pdeathsig = False
             self.adopt(child, process_obj)
             os.write(go_w.fd, GO)
             if held is not None:
                 held.release()
-            _write(data_w, data)  # may be megabytes, so only to one that reads
+            _write(data_w, data, child)  # may be megabytes, so only to one that reads
         except BaseException:
             _waiting.registry().remove(child)
             # Without all of its data, or without GO, the child ends by itself.
@@ -137,7 +144,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             child.drop()
             raise
         finally:
-            for fd in (answer_r, answer_w, go_r, go_w, data_w):
+            for fd in (answer_r, answer_w, go_r, go_w, data_r, data_w):
                 fd.close()
 
     def _arming(self, fds: Sequence[int], held: Held | None) -> Arming:

@@ -211,8 +211,8 @@ def forkserver_pid() -> int | None:
     return pid
 
 
-def forkserver_connect(fds: list[int]) -> tuple[OwnFd, OwnFd]:
-    """Has the fork server fork a child. Returns the read end of its status pipe, the write end of its data pipe."""
+def forkserver_connect(fds: list[int]) -> tuple[OwnFd, OwnFd, OwnFd]:
+    """Has the fork server fork a child. Returns the read end of its status pipe, and both ends of its data pipe."""
     from multiprocessing import forkserver
 
     # Not between the connection and the request: the server does not survive a client that gives up there.
@@ -222,9 +222,8 @@ def forkserver_connect(fds: list[int]) -> tuple[OwnFd, OwnFd]:
     ready = [(data[0].fd, data[1].fd), (status[0].fd, status[1].fd)]
     connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=ready.pop, close=bool))
     connect(forkserver._forkserver, fds)
-    data[0].close()
     status[1].close()
-    return status[0], data[1]
+    return status[0], *data
 
 
 class Told:

@@ -15,7 +15,8 @@ from .pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from multiprocessing.managers import BaseProxy, Token  # noqa: F401
+    from multiprocessing.managers import BaseProxy as BaseProxy  # noqa: PLC0414 (for type checkers)
+    from multiprocessing.managers import Token as Token  # noqa: PLC0414
 
 __all__ = ["BaseManager", "SharedMemoryManager", "SyncManager"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]

@@ -12,7 +12,7 @@ from ._mirror import others
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from multiprocessing.pool import ThreadPool  # noqa: F401
+    from multiprocessing.pool import ThreadPool as ThreadPool  # noqa: PLC0414 (for type checkers)
 
 __all__ = ["Pool"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]
