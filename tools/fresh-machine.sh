@@ -57,7 +57,7 @@ umask 022
 mkdir -p "$kept"
 scratch=$(mktemp -d "$kept/run.XXXXXX")
 running=
-trap '[ -z "$running" ] || kill -KILL "$running" && wait; rm -rf --one-file-system "$scratch"' EXIT
+trap '[ -z "$running" ] || kill -KILL "$running" 2>/dev/null || true; wait; rm -rf --one-file-system "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
