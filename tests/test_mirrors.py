@@ -81,7 +81,8 @@ def test_every_public_name_is_here(module) -> None:
             assert issubclass(ours, theirs)
             assert pickle.loads(pickle.dumps(ours)) is ours
     public = {name for name in dir(standard) if not name.startswith("_")}
-    assert public - set(dir(module)) == ({"DefaultContext"} if module is context else set())
+    elsewhere = {"get_context", "get_spawning_popen", "wait"}  # those that it has from other modules itself
+    assert public - set(dir(module)) == ({"DefaultContext"} if module is context else elsewhere & public)
 
 
 def test_what_is_not_here() -> None:
@@ -145,3 +146,16 @@ def test_registering_is_not_heard_of_elsewhere() -> None:
     assert managers._standard.SyncManager._registry["Pool"][0] is not pool.Pool
     with Mine() as manager:
         assert manager.getpid()._getvalue() == manager._process.pid
+
+
+@pytest.mark.parametrize("name", ["pool.get_context", "managers.get_spawning_popen", "context.DefaultContext"])
+def test_what_a_standard_module_has_from_another_one(name: str) -> None:
+    """It would be unguarded, with a name of ours."""
+    module, _, name = name.partition(".")
+    with pytest.raises(AttributeError, match=f"multiprocessing.{module}.{name} is the standard one"):
+        getattr(importlib.import_module(f"orphanguard.multiprocessing.{module}"), name)
+
+
+def test_a_module_in_a_module_is_the_guarded_one() -> None:
+    assert managers.pool is pool
+    assert managers.pool.Pool is pool.Pool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module, util
+from types import ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +34,27 @@ def others(module: str, standard: Any, unguarded: Collection[str] = (), instead:
             raise not_here(module, name, standard, instead)
         if name.startswith("_") or not hasattr(standard, name):
             raise not_here(module, name, standard, "it is private")
-        return getattr(standard, name)
+        value = getattr(standard, name)
+        if isinstance(value, ModuleType) and value.__name__.startswith("multiprocessing."):
+            return getattr(import_module(__package__), name)  # guarded, or not there
+        if _starts(value, standard):
+            raise not_here(module, name, standard, "use that of orphanguard")
+        return value
 
     return look_up
+
+
+def _starts(value: Any, standard: Any) -> bool:
+    """What ``standard`` itself has from another module of multiprocessing, and not for its users: ``get_context``."""
+    home = getattr(value, "__module__", None) or ""
+    exception = isinstance(value, type) and issubclass(value, Exception)
+    return home.startswith("multiprocessing.") and home != standard.__name__ and not exception
+
+
+def names(standard: Any) -> list[str]:
+    """Those that `others` finds."""
+    public = [name for name in dir(standard) if not name.startswith("_")]
+    return [name for name in public if not _starts(getattr(standard, name), standard)]
 
 
 def same(module: str) -> None:

@@ -7,7 +7,7 @@ from multiprocessing import context as _standard
 from ._context import ForkContext, Process
 from ._fork import ForkProcess
 from ._forkserver import ForkServerContext, ForkServerProcess
-from ._mirror import others
+from ._mirror import names, others
 from ._spawn import SpawnContext, SpawnProcess
 
 __all__ = [
@@ -25,4 +25,4 @@ __getattr__ = others(__name__, _standard, _UNGUARDED, "use orphanguard.get_conte
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *(name for name in dir(_standard) if not name.startswith("_"))} - {*_UNGUARDED})
+    return sorted({*__all__, *names(_standard)} - {*_UNGUARDED})

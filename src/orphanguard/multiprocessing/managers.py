@@ -10,7 +10,7 @@ from typing import Any
 
 from .._keywords import OURS, unexpected
 from ._context import guarded_context
-from ._mirror import others
+from ._mirror import names, others
 from .pool import Pool
 
 TYPE_CHECKING = False
@@ -53,4 +53,4 @@ __getattr__ = others(__name__, _standard)
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *(name for name in dir(_standard) if not name.startswith("_"))})
+    return sorted({*__all__, *names(_standard)})

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._keywords import explained
 from ._context import guarded_context
-from ._mirror import others
+from ._mirror import names, others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,4 +43,4 @@ __getattr__ = others(__name__, _standard)
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *(name for name in dir(_standard) if not name.startswith("_"))})
+    return sorted({*__all__, *names(_standard)})
