@@ -15,7 +15,7 @@ import warnings
 from unittest import mock
 
 import pytest
-from witness import wait_for
+from witness import DEATH, wait_for
 
 from orphanguard import _native, subprocess
 
@@ -65,6 +65,34 @@ def test_dropped_while_it_runs(module, guard, cycle) -> None:
         return not stock._active
 
     wait_for(reaped_by_the_next_start)
+
+
+@pytest.mark.parametrize("options", ["", ", tree=True"])
+def test_what_a_finaliser_brings_back_has_its_memory(options: str) -> None:
+    """The cycle's collection finalises all that is in it, also what the Popen needs to be reaped later on. The debug
+    allocator overwrites what is freed."""
+    program = f"""
+import gc, os, subprocess, warnings, orphanguard
+warnings.simplefilter("ignore")
+process = orphanguard.Popen(["cat"], stdin=subprocess.PIPE{options})
+pid, stdin = process.pid, process.stdin
+process.itself = process
+del process
+gc.collect()
+[kept] = subprocess._active
+assert kept._child.pid == pid, kept._child.pid
+stdin.close()
+while subprocess._active:
+    orphanguard.Popen(["true"]).wait()
+try:
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+except ChildProcessError:
+    print("reaped")
+"""
+    environment = {**os.environ, "PYTHONMALLOC": "debug"}
+    command = [sys.executable, "-c", program]
+    done = stock.run(command, capture_output=True, text=True, env=environment, timeout=DEATH, check=False)
+    assert done.stdout == "reaped\n", done.stderr
 
 
 def test_one_that_can_not_be_asked_is_no_obstacle_to_others() -> None:

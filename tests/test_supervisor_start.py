@@ -20,7 +20,7 @@ from orphanguard import _native
 from orphanguard._bin import RUN
 kept = []
 def start():
-    held = _native.child()
+    held, gives_back = _native.child()
     lifeline = _native.lifeline_open(held, pdeathsig=True)
     arguments = [RUN, f"--lifeline-fd={lifeline}", f"--parent-pid={os.getpid()}", "sh", "-c", sys.argv[2]]
     arguments = [os.fsencode(each) for each in arguments]

@@ -18,7 +18,7 @@ close = posix.close
 
 class OwnFd:
     def __init__(self) -> None:
-        self._held = _native.fd()
+        self._held, self._gives_back = _native.fd()
 
     @property
     def fd(self) -> int:

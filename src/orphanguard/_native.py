@@ -44,13 +44,19 @@ if (_code := lib.og_init()) < 0:
     _fail(_code, os_error)
 
 
-def child() -> Any:
+# The next two return the struct and what gives all back when it is collected: to be kept side by side. In a cycle
+# Python finalises the latter also where a finaliser brings its owner back, a Popen that runs yet, which needs the
+# struct still.
+
+
+def child() -> tuple[Any, object]:
     """What a parent holds for one child: a struct og_child of csrc/shim_api.h, empty.
 
-    Calls fill it in themselves, so that no signal handler gets between the opening of an fd and its owner. When it is
-    collected all is given back, but for the pidfd of a child that may run yet.
+    Calls fill it in themselves, so that no signal handler gets between the opening of an fd and its owner. What gives
+    all back leaves out the pidfd of a child that may run yet.
     """
-    return ffi.gc(ffi.new("struct og_child *", {"lifeline": -1, "pidfd": -1}), lib.og_child_free)
+    struct = ffi.new("struct og_child *", {"lifeline": -1, "pidfd": -1})
+    return struct, ffi.gc(struct, lib.og_child_free)
 
 
 def lifeline_open(held: Any = None, *, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -> int:
@@ -84,9 +90,10 @@ def lifeline_owner(fd: int) -> int:
     return owner
 
 
-def fd() -> Any:
-    """A place for an fd of ours: a struct pipe_end of csrc/shim_api.h. Closed when it is collected."""
-    return ffi.gc(ffi.new("struct pipe_end *", {"fd": -1}), lib.og_close_if_ours)
+def fd() -> tuple[Any, object]:
+    """A place for an fd of ours: a struct pipe_end of csrc/shim_api.h."""
+    struct = ffi.new("struct pipe_end *", {"fd": -1})
+    return struct, ffi.gc(struct, lib.og_close_if_ours)
 
 
 def pipe(reader: Any, writer: Any, *, keep_from_forks: bool = False) -> None:

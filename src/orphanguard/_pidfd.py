@@ -45,7 +45,7 @@ class Child:
     supervisor: Supervisor | None = None  #: this process is one, and signals go to it as orders
 
     def __init__(self, *, closes: bool = False) -> None:
-        self.held = _native.child()  #: for the shim to fill in
+        self.held, self._gives_back = _native.child()  #: for the shim to fill in
         self.returncode: int | None = None
         self._owner = os.getpid()
         self._lock = RLock()

@@ -84,7 +84,7 @@ class Supervisor:
         self._status, self._status_w = pipe()
         os.set_blocking(self._control.fd, False)
         # Whom it watches. Looking for its parent by itself, it would take whoever adopted it for one that is gone.
-        self._parent = _native.child()
+        self._parent, self._gives_back = _native.child()
         _native.pidfd_hold(self._parent, os.getpid())
 
     @property

@@ -69,7 +69,7 @@ class PreexecFn:
             refuse("PreexecFn", "the parentheses are missing: preexec_fn=orphanguard.PreexecFn(), made in the parent.")
         self._owner = os.getpid()
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
-        self._held = _native.child()
+        self._held, self._gives_back = _native.child()
         _native.lifeline_open(self._held, pdeathsig=True, for_hook=True)
 
     def __call__(self) -> None:
