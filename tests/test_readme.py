@@ -292,6 +292,7 @@ def test_python_blocks(block: str, where: tuple[Path, Token]) -> None:
     assert token.survivors(DEATH) == []
 
 
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
 @pytest.mark.parametrize("guarded", [True, False])
 def test_the_example(guarded: bool, where: tuple[Path, Token]) -> None:
     """As typed: what it prints, and whom pgrep finds afterwards. Others may run an example.py meanwhile."""

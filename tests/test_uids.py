@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from trees import public_run
 from witness import DEATH, LIFE, Watched, parent
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become such a parent")
@@ -18,9 +19,13 @@ WHERE = ("namespace", "capable")
 UIDS = "the child takes other real and saved user ids by itself"
 
 
+def environment() -> dict[str, str]:
+    return {**os.environ, "ORPHANGUARD_TEST_RUN": public_run()}
+
+
 @contextlib.contextmanager
 def family(where: str, how: str, thread: str = "main") -> Iterator[tuple[dict, Watched]]:
-    with parent("uids", where, how, thread) as running:
+    with parent("uids", where, how, thread, env=environment()) as running:
         answer = running.read()
         if "skip" in answer:
             pytest.skip(answer["skip"])
@@ -68,7 +73,7 @@ def test_armed_once_more_after_the_change(where: str, how: str) -> None:
 
 
 def test_a_worker_below_a_supervisor_armed_once_more() -> None:
-    with parent("uids", "namespace", "process(again=True, tree=True)", "main") as running:
+    with parent("uids", "namespace", "process(again=True, tree=True)", "main", env=environment()) as running:
         answer = running.read()
         if "skip" in answer:
             pytest.skip(answer["skip"])

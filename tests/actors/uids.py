@@ -18,8 +18,11 @@ import threading
 from family import say
 
 import orphanguard
-from orphanguard import _native, _probe
-from orphanguard._guard import current_guard
+from orphanguard import _bin, _native
+
+_bin.RUN = os.environ.get("ORPHANGUARD_TEST_RUN", _bin.RUN)  # one that everybody can execute
+from orphanguard import _probe  # noqa: E402
+from orphanguard._guard import current_guard  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWUSER = 0x10000000
