@@ -23,6 +23,7 @@ from orphanguard import _bin, _native
 _bin.RUN = os.environ.get("ORPHANGUARD_TEST_RUN", _bin.RUN)  # one that everybody can execute
 from orphanguard import _probe  # noqa: E402
 from orphanguard._guard import current_guard  # noqa: E402
+from orphanguard.multiprocessing import _below  # noqa: E402, F401
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWUSER = 0x10000000
