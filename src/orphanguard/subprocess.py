@@ -144,7 +144,10 @@ class Popen(_standard.Popen[AnyStr]):
 
         if self._tree is not None:
             return supervised_child(self._tree.containment, self._tree.signal)
-        return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
+        if not self._guarded:
+            return None
+        flat = self._child.flat if self._child is not None else 0
+        return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal, flat=flat)
 
     def _close_pipes(self) -> None:
         """What the standard library has closed by now is no longer ours; what it has made a file of, that closes."""
