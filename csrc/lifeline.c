@@ -83,8 +83,8 @@ struct strand {
 /* Everything here is changed with og_lock() held. A child of ours knows its slot by the index of its strand, so that stays. */
 static struct strand *strands;
 static int strand_count, strand_room;
-/* Slots that a start shall look at: LEFT, or for a hook and with an fd; and where the last one stopped. */
-static int looked_for, look_strand, look_slot;
+/* Slots that starts look at again: LEFT, or for a hook and with an fd; and where the last look was. */
+static int looked_for, last_look;
 
 /* The tether of forked children that were not started by us. They arm themselves, with die_with_parent(), and how many
  * they are is not known here. */
@@ -114,7 +114,8 @@ static bool is_whole(const struct strand *strand)
     return strand->room && og_still_ours(&strand->tether.end) && (strand->flat || og_still_ours(&strand->tether.queue));
 }
 
-static struct strand *new_strand(int room, struct og_error *err)
+/* One with no room yet. */
+static struct strand *new_strand(struct og_error *err)
 {
     int at = 0;
     while (at < strand_count && strands[at].room)
@@ -131,7 +132,7 @@ static struct strand *new_strand(int room, struct og_error *err)
     }
     if (at == strand_count)
         strand_count++;
-    strands[at] = (struct strand){.tether = {.end = OG_NO_FD, .queue = OG_NO_FD}, .room = room};
+    strands[at] = (struct strand){.tether = {.end = OG_NO_FD, .queue = OG_NO_FD}};
     return &strands[at];
 }
 
@@ -259,18 +260,12 @@ static void give_back(struct strand *strand, struct slot *slot, bool gone)
 /* Some of those that were given back while their owners were alive, and of those whose hook has run by now. */
 static void look_again(void)
 {
-    int steps = strand_count * PER_PIPE;
-    for (int looks = 0; looks < looked_for && looks < LOOKS && steps > 0; steps--) {
-        if (look_strand >= strand_count)
-            look_strand = look_slot = 0;
-        struct strand *strand = &strands[look_strand];
-        struct slot *slot = &strand->slots[look_slot];
-        bool there = strand->room && look_slot < strand->made;
-        if (!there || ++look_slot >= strand->made) {
-            look_strand++;
-            look_slot = 0;
-        }
-        if (!there || !is_looked_for(slot))
+    int all = strand_count * PER_PIPE;
+    for (int steps = 0, looks = 0; steps < all && looks < looked_for && looks < LOOKS; steps++) {
+        last_look = (last_look + 1) % all;
+        struct strand *strand = &strands[last_look / PER_PIPE];
+        struct slot *slot = &strand->slots[last_look % PER_PIPE];
+        if (!strand->room || !is_looked_for(slot))
             continue;
         looks++;
         if (slot->state == LEFT) {
@@ -316,18 +311,30 @@ static int add_new(struct strand *strand, struct og_error *err)
     return fd;
 }
 
+/* A new pipe, with a first description if there will be only one. */
+static int make_strand(int room, struct strand **made, struct og_error *err)
+{
+    struct own_fd reader;
+    struct strand *strand = *made = new_strand(err);
+    if (!strand || og_tether_make(&strand->tether, room == 1, &reader, err) < 0)
+        return -1;
+    strand->room = room;
+    if (room == 1)
+        strand->made = 1;
+    else
+        og_close_if_ours(&reader);
+    return reader.fd;
+}
+
 static int open_shared(struct strand **strand, int *at, struct og_error *err)
 {
+    *err = (struct og_error){0, NULL};
     *strand = strand_with_room();
     if (!*strand) {
-        *strand = new_strand(PER_PIPE, err);
-        if (!*strand || og_tether_make(&(*strand)->tether, NULL, err) < 0) {
-            if (*strand)
-                (*strand)->room = 0;
+        (void)make_strand(PER_PIPE, strand, err);
+        if (err->call)
             return -1;
-        }
     }
-    *err = (struct og_error){0, NULL};
     int fd = take_free(*strand, at, err);
     if (fd < 0 && !err->call && (*strand)->made < PER_PIPE) {
         fd = add_new(*strand, err);
@@ -337,30 +344,13 @@ static int open_shared(struct strand **strand, int *at, struct og_error *err)
     return fd < 0 && !err->call ? og_fail(err, EAGAIN, "lifeline") : fd;
 }
 
-/* A tether for one child. */
-static int open_single(struct strand **strand, struct og_error *err)
-{
-    int fd = -1;
-    *strand = new_strand(1, err);
-    if (!*strand)
-        return -1;
-    if (og_tether_make(&(*strand)->tether, &fd, err) < 0)
-        (*strand)->room = 0;
-    else
-        (*strand)->made = 1;
-    return fd;
-}
-
 /* Both ends of a pipe in our table of fds, the write end above the read end: of a process that ends alone Linux (5.10 to
  * 7.3, measured) releases the highest first. */
-static int open_flat(struct strand **strand, struct og_error *err)
+static int open_flat(struct strand **made, struct og_error *err)
 {
     struct own_fd r, w;
-    *strand = new_strand(1, err);
-    if (!*strand)
-        return -1;
-    (*strand)->room = 0;
-    if (og_make_pipe(&r, &w, O_NONBLOCK, err) < 0)
+    struct strand *strand = *made = new_strand(err);
+    if (!strand || og_make_pipe(&r, &w, O_NONBLOCK, err) < 0)
         return -1;
     if (w.fd < r.fd) {
         int moved = fcntl(w.fd, F_DUPFD_CLOEXEC, r.fd + 1);
@@ -372,9 +362,11 @@ static int open_flat(struct strand **strand, struct og_error *err)
         }
         (void)og_identify(&w, moved);
     }
-    (*strand)->tether = (struct og_tether){.end = w, .queue = OG_NO_FD, .dev = r.dev, .ino = r.ino};
-    (*strand)->flat = true;
-    (*strand)->room = (*strand)->made = 1;
+    strand->tether.end = w;
+    strand->tether.dev = r.dev;
+    strand->tether.ino = r.ino;
+    strand->flat = true;
+    strand->room = strand->made = 1;
     return r.fd;
 }
 
@@ -386,7 +378,6 @@ static bool out_of_resources(int code)
 static int open_description(int sig, struct strand **strand, int *at, int *flat, struct og_error *err)
 {
     int fd = -1;
-    *at = 0;
     *flat = 0;
     /* Those on one pipe may be signalled more than once (PER_PIPE): nothing to
      * SIGKILL, but a handler of another signal would run again. */
@@ -395,13 +386,14 @@ static int open_description(int sig, struct strand **strand, int *at, int *flat,
         fd = open_shared(strand, at, err);
         /* No /proc, or a pipe that was made under another uid. */
         single = fd < 0 && strcmp(err->call, "open(/proc/self/fd)") == 0 && !out_of_resources(err->code);
-        if (single)
-            *at = 0;
     }
-    if (single)
-        fd = open_single(strand, err);
+    if (single) {
+        *at = 0;
+        fd = make_strand(1, strand, err);
+    }
     if (fd >= 0)
         return fd;
+    *at = 0;
     *flat = err->code;
     return open_flat(strand, err);
 }
@@ -548,15 +540,13 @@ void og_expect_visitor(void)
     /* Not made yet, or closed behind our back. */
     og_close_if_ours(&visitors.reader);
     og_close_if_ours(&visitors.sender);
-    if (og_tether_make(&visitors.tether, NULL, NULL) < 0) {
+    if (og_tether_make(&visitors.tether, false, &visitors.reader, NULL) < 0) {
         (void)og_make_pipe(&visitors.reader, &visitors.tether.end, O_NONBLOCK, NULL);
-    } else if (og_tether_parts(&visitors.tether, parts, NULL) < 0) {
-        og_tether_close(&visitors.tether);
-    } else {
+    } else if (og_tether_parts(&visitors.tether, parts, NULL) == 0) {
         (void)og_identify(&visitors.sender, og_above_stdio(parts[0]));
-        (void)og_identify(&visitors.reader, og_above_stdio(parts[1]));
-        og_close_if_ours(&visitors.tether.queue);
+        close(parts[1]);
     }
+    og_close_if_ours(&visitors.tether.queue); /* nobody looks at it */
 }
 
 /* In a forked child, which must not keep its siblings alive nor anybody waiting: closes its copies of what is in flight

@@ -118,7 +118,6 @@ struct task {
     struct og_error err;
     int socket, fd;
     bool single;
-    unsigned long long dev, ino; /* of the pipe */
 };
 
 /* What is in flight is counted against the soft limit of the process that sends: this child alone gets another one. */
@@ -156,14 +155,11 @@ static int in_child(struct task *task, int flags, struct og_error *err)
 static void make_nest(struct task *task)
 {
     struct og_error *err = &task->err;
-    struct own_fd reader;
     int pipe[2], q[2], t[2], from_start = 0;
-    if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) < 0 || !og_identify(&reader, pipe[0])) {
+    if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
         og_fail(err, errno, "pipe2");
         return;
     }
-    task->dev = reader.dev;
-    task->ino = reader.ino;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, q) < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, t) < 0) {
         og_fail(err, errno, "socketpair");
@@ -178,7 +174,7 @@ static void make_nest(struct task *task)
         return;
     if (send_fds(t[0], 0, &q[1], 1, err) < 0 || send_fds(t[0], 0, &pipe[1], 1, err) < 0)
         return;
-    send_fds(task->socket, 0, (int[]){t[1], q[1], pipe[0]}, task->single ? 3 : 2, err);
+    send_fds(task->socket, 0, (int[]){t[1], q[1], pipe[0]}, 3, err);
 }
 
 static void send_one(struct task *task)
@@ -194,31 +190,30 @@ static int keep(struct own_fd *place, int fd, struct og_error *err)
     return og_identify(place, high) ? 0 : og_fail(err, errno == EBADF ? EMFILE : errno, "fcntl(F_DUPFD_CLOEXEC)");
 }
 
-/* `only`: there will be one description, and here it is. NULL: there will be more, by og_tether_add(). */
-int og_tether_make(struct og_tether *tether, int *only, struct og_error *err)
+/* `single`: the `reader` of the pipe is the one description on it. Else there will be more, by og_tether_add(). */
+int og_tether_make(struct og_tether *tether, bool single, struct own_fd *reader, struct og_error *err)
 {
     int back[2], fds[MOST_FDS];
-    struct own_fd lone = OG_NO_FD;
     *tether = (struct og_tether){.end = OG_NO_FD, .queue = OG_NO_FD};
+    *reader = OG_NO_FD;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, back) < 0)
         return og_fail(err, errno, "socketpair");
-    struct task task = {.does = make_nest, .socket = back[1], .single = only != NULL};
+    struct task task = {.does = make_nest, .socket = back[1], .single = single};
     int made = in_child(&task, 0, err);
     if (made == 0)
-        made = receive_fds(back[0], 0, fds, only ? 3 : 2, err);
+        made = receive_fds(back[0], 0, fds, MOST_FDS, err);
     close(back[0]);
     close(back[1]);
     if (made < 0)
         return -1;
-    tether->dev = task.dev;
-    tether->ino = task.ino;
     /* All of them, so that none is forgotten. */
-    made = keep(&tether->end, fds[0], err) | keep(&tether->queue, fds[1], err) | (only ? keep(&lone, fds[2], err) : 0);
+    made = keep(&tether->end, fds[0], err) | keep(&tether->queue, fds[1], err) | keep(reader, fds[2], err);
+    tether->dev = reader->dev;
+    tether->ino = reader->ino;
     if (made < 0) {
         og_tether_close(tether);
-        og_close_if_ours(&lone);
-    } else if (only)
-        *only = lone.fd;
+        og_close_if_ours(reader);
+    }
     return made;
 }
 
