@@ -209,6 +209,7 @@ class Popen(_standard.Popen[AnyStr]):
             self._child_created = True
         except BaseException as error:
             child.take_back()
+            self._child_created = False  # or it would be one that was dropped while it ran
             if self._tree is not None and isinstance(error, OSError):
                 from ._supervisor import blamed
 
