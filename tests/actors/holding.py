@@ -1,0 +1,158 @@
+"""A parent with two programs, and somebody between their starts who gets copies of its fds: DESIGN HOLDER [OPTIONS].
+
+DESIGN: "tether", orphanguard's; "fallback", the same where sockets are refused; or one of designs.py.
+HOLDER: who it is:
+  raw      a clone by C code, for which no at-fork handler runs
+  unrun    a fork that stays in an at-fork handler which is older than ours
+  process  the same, started by a guarded Process
+  std      plain subprocess, which strace holds between fork and exec
+Its orders come on the fd of --orders, but for "std": a name of WAYS, how it lets go of its copies.
+Prints {"programs": [elder, younger], "holder": pid}, then executes the Python statements that it reads on stdin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import platform
+import resource
+import signal
+import subprocess as standard
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from family import say
+
+SYS_CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+# With the GIL held: the child of a clone has it then.
+LIBC = ctypes.PyDLL(None)
+
+
+def fds() -> list[int]:
+    """None of stdio, nor that of the orders: somebody who closes everything has no use for it, but we want to see."""
+    return sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and fd != ORDERS)
+
+
+def close_one_by_one(numbers: list[int]) -> None:
+    for fd in numbers:
+        if fd != ORDERS:
+            try:
+                os.close(fd)
+            except OSError:  # that of the listing
+                pass
+
+
+WAYS: dict[str, Callable[[], object]] = {
+    "exit": lambda: os._exit(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exec": lambda: os.execv("/bin/sleep", ["sleep", "1000"]),
+    "close_range": lambda: os.closerange(3, 1 << 20),
+    "ascending": lambda: close_one_by_one(fds()),
+    "descending": lambda: close_one_by_one(fds()[::-1]),
+    "goes on": lambda: None,
+}
+
+
+def obey() -> None:
+    WAYS[os.read(ORDERS, 100).decode()]()
+
+
+def hold_and_stay() -> None:
+    obey()
+    while True:
+        time.sleep(1000)
+
+
+def raw() -> int:
+    pid = LIBC.syscall(SYS_CLONE, signal.SIGCHLD, 0, 0, 0, 0)
+    if pid == 0:
+        hold_and_stay()
+    return int(pid)
+
+
+def unrun() -> int:
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            time.sleep(1000)
+    return pid
+
+
+def process() -> int:
+    import orphanguard
+
+    started = orphanguard.get_context("fork").Process(target=time.sleep, args=(1000,))
+    started.start()
+    assert started.pid
+    return started.pid
+
+
+def std() -> int:
+    thread = threading.Thread(target=eval, args=(OPTIONS.start, globals()), daemon=True)
+    thread.start()
+    path = Path(f"/proc/self/task/{thread.native_id}/children")
+    while not (found := path.read_text().split()):
+        time.sleep(0.001)
+    return int(found[0])
+
+
+def starter() -> Callable[[], int]:
+    """What starts a program, guarded in the way of the design."""
+    options = {"start_new_session": True}  # out of the group that may be killed
+    if OPTIONS.design not in ("tether", "fallback"):
+        from designs import DESIGNS
+
+        design = DESIGNS[OPTIONS.design]()
+        return lambda: KEPT.append(design.start(**options)) or KEPT[-1].pid
+    import orphanguard
+
+    orphanguard.Popen  # noqa: B018 (loaded)
+    if OPTIONS.design == "fallback":
+        import errno
+
+        from filtered import refuse
+
+        refuse("socketpair", errno.EPERM)
+    return lambda: KEPT.append(orphanguard.Popen(["sleep", "1000"], **options)) or KEPT[-1].pid
+
+
+def main() -> None:
+    if OPTIONS.holder in ("unrun", "process"):
+        handler = ctypes.CFUNCTYPE(None)(obey)
+        KEPT.append(handler)
+        register = getattr(LIBC, "__register_atfork", None) or LIBC.pthread_atfork
+        register(None, None, handler, None)
+    start = starter()
+    if OPTIONS.files:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPTIONS.files + 1000, max(hard, OPTIONS.files + 1000)))
+        for _ in range(OPTIONS.files):
+            os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+    def run() -> None:  # in a thread: no PDEATHSIG helps
+        elder = start()
+        holder = globals()[OPTIONS.holder]() if OPTIONS.holder != "nobody" else None
+        say(programs=[elder, start()], holder=holder)
+        threading.Event().wait()
+
+    threading.Thread(target=run, daemon=True).start()
+    for line in sys.stdin:
+        exec(line, globals())
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("design")
+parser.add_argument("holder")
+parser.add_argument("--orders", type=int, default=-1)
+parser.add_argument("--files", type=int, default=0)
+parser.add_argument("--start", default="", help='what starts the holder "std"')
+OPTIONS = parser.parse_args()
+ORDERS = OPTIONS.orders
+KEPT: list[object] = []
+
+if __name__ == "__main__":
+    main()
