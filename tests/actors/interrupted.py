@@ -153,7 +153,7 @@ def children(pid: int) -> list[int]:
 
 
 def state() -> tuple[object, ...]:
-    """Of tethers only whether they grow: a fork server's place for others is used up when 63 starts were interrupted."""
+    """Of tethers only whether they grow: a fork server's has no room any more when 63 starts were interrupted."""
     settle()
     mine = children(os.getpid())
     server = forkserver._forkserver._forkserver_pid
