@@ -92,8 +92,7 @@ PLACES = {
     ),
     "the tether in the way": (
         # Made first and low; then everything below it is taken.
-        "import orphanguard; orphanguard.Popen(['true']).wait()\n"
-        "keep = [os.dup(0) for _ in range(60)]"
+        "import orphanguard; orphanguard.Popen(['true']).wait()\nkeep = [os.dup(0) for _ in range(60)]"
     ),
 }
 

@@ -5,31 +5,35 @@ HOLDER: who it is:
   raw      a clone by C code, for which no at-fork handler runs
   unrun    a fork that stays in an at-fork handler which is older than ours
   process  the same, started by a guarded Process
+  helper   a fork that nothing holds
+  nobody
   std      plain subprocess, which strace holds between fork and exec
 Its orders come on the fd of --orders, but for "std": a name of WAYS, how it lets go of its copies.
-Prints {"programs": [elder, younger], "holder": pid}, then executes the Python statements that it reads on stdin.
+Prints {"programs": [elder, younger], "holder": pid, "parent": pid}, and stays until the end of its stdin.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import platform
 import resource
 import signal
 import subprocess as standard
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from family import say
 
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
 # With the GIL held: the child of a clone has it then.
 LIBC = ctypes.PyDLL(None)
+SLEEP = ["sleep", "1000"]
 
 
 def fds() -> list[int]:
@@ -40,10 +44,8 @@ def fds() -> list[int]:
 def close_one_by_one(numbers: list[int]) -> None:
     for fd in numbers:
         if fd != ORDERS:
-            try:
+            with contextlib.suppress(OSError):  # that of the listing
                 os.close(fd)
-            except OSError:  # that of the listing
-                pass
 
 
 WAYS: dict[str, Callable[[], object]] = {
@@ -74,12 +76,15 @@ def raw() -> int:
     return int(pid)
 
 
-def unrun() -> int:
+def helper() -> int:
     pid = os.fork()
     if pid == 0:
         while True:
             time.sleep(1000)
     return pid
+
+
+unrun = helper  # with a handler
 
 
 def process() -> int:
@@ -92,7 +97,7 @@ def process() -> int:
 
 
 def std() -> int:
-    thread = threading.Thread(target=eval, args=(OPTIONS.start, globals()), daemon=True)
+    thread = threading.Thread(target=lambda: KEPT.append(eval(OPTIONS.start)), daemon=True)
     thread.start()
     path = Path(f"/proc/self/task/{thread.native_id}/children")
     while not (found := path.read_text().split()):
@@ -110,14 +115,85 @@ def starter() -> Callable[[], int]:
         return lambda: KEPT.append(design.start(**options)) or KEPT[-1].pid
     import orphanguard
 
-    orphanguard.Popen  # noqa: B018 (loaded)
+    orphanguard.Popen, orphanguard.PreexecFn, orphanguard.get_context  # noqa: B018 (loaded)
     if OPTIONS.design == "fallback":
         import errno
 
         from filtered import refuse
 
         refuse("socketpair", errno.EPERM)
-    return lambda: KEPT.append(orphanguard.Popen(["sleep", "1000"], **options)) or KEPT[-1].pid
+    kind = KINDS[OPTIONS.kind]
+    return lambda: kind(orphanguard, options)
+
+
+def program(orphanguard: Any, options: dict[str, bool], **more: object) -> int:
+    started = orphanguard.Popen(SLEEP, **options, **more)
+    KEPT.append(started)
+    return int(getattr(started, "command_pid", None) or started.pid)
+
+
+def hooked(orphanguard: Any, options: dict[str, bool]) -> int:
+    hook = {"preexec_fn": orphanguard.PreexecFn()}
+    started = standard.Popen(SLEEP, **options, **hook)  # type: ignore[call-overload]
+    KEPT.append(started)
+    return int(started.pid)
+
+
+def worker(orphanguard: Any, method: str) -> int:
+    ctx = orphanguard.get_context(method)
+    ready, said = ctx.Pipe(duplex=False)
+    started = ctx.Process(target=without_fds, args=(said,))
+    started.start()
+    said.close()
+    ready.recv()
+    KEPT.append(started)
+    return int(started.pid)
+
+
+def without_fds(said: Any) -> None:
+    """Not even its own description."""
+    said.send(None)
+    said.close()
+    os.closerange(3, 1 << 20)
+    time.sleep(1000)
+
+
+def forked(orphanguard: Any) -> int:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        orphanguard.die_with_parent()
+        os.closerange(3, writer)
+        os.closerange(writer + 1, 1 << 20)
+        os.close(writer)
+        time.sleep(1000)
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    return pid
+
+
+KINDS: dict[str, Callable[[Any, dict[str, bool]], int]] = {
+    "Popen": program,
+    "close_fds=False": lambda og, options: program(og, options, close_fds=False),
+    "preexec_fn": lambda og, options: program(og, options, preexec_fn=os.getpid),
+    "user": lambda og, options: program(og, options, user=65534),
+    "death_signal": lambda og, options: program(og, options, death_signal="SIGTERM"),
+    "tree": lambda og, options: program(og, options, tree=True),
+    "PreexecFn": hooked,
+    "fork": lambda og, _: worker(og, "fork"),
+    "spawn": lambda og, _: worker(og, "spawn"),
+    "forkserver": lambda og, _: worker(og, "forkserver"),
+    "die_with_parent": lambda og, _: forked(og),
+}
+
+
+def open_files() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if OPTIONS.files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPTIONS.files + 1000, max(hard, OPTIONS.files + 1000)))
+    for _ in range(OPTIONS.files):
+        os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def main() -> None:
@@ -127,21 +203,16 @@ def main() -> None:
         register = getattr(LIBC, "__register_atfork", None) or LIBC.pthread_atfork
         register(None, None, handler, None)
     start = starter()
-    if OPTIONS.files:
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (OPTIONS.files + 1000, max(hard, OPTIONS.files + 1000)))
-        for _ in range(OPTIONS.files):
-            os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def run() -> None:  # in a thread: no PDEATHSIG helps
         elder = start()
+        open_files()
         holder = globals()[OPTIONS.holder]() if OPTIONS.holder != "nobody" else None
-        say(programs=[elder, start()], holder=holder)
+        say(programs=[elder, start()], holder=holder, parent=os.getpid())
         threading.Event().wait()
 
     threading.Thread(target=run, daemon=True).start()
-    for line in sys.stdin:
-        exec(line, globals())
+    os.read(0, 1)  # not by sys.stdin, whose lock a forked Process needs
 
 
 parser = argparse.ArgumentParser()
@@ -149,6 +220,7 @@ parser.add_argument("design")
 parser.add_argument("holder")
 parser.add_argument("--orders", type=int, default=-1)
 parser.add_argument("--files", type=int, default=0)
+parser.add_argument("--kind", default="Popen", help="of the programs")
 parser.add_argument("--start", default="", help='what starts the holder "std"')
 OPTIONS = parser.parse_args()
 ORDERS = OPTIONS.orders
