@@ -156,7 +156,9 @@ static int arm_inherited(int sig, struct og_error *err)
 int og_arm_inherited(int sig)
 {
     struct og_error err;
+    og_lock(); /* og_tether_add() */
     int fd = arm_inherited(sig, &err);
+    og_unlock();
     return fd < 0 ? og_report(&err) : fd;
 }
 

@@ -133,10 +133,11 @@ static int run_task(void *argument)
     _exit(0);
 }
 
-/* Nobody else waits for it: no signal tells of its end, and plain wait calls leave it out (__WCLONE). */
+/* Nobody else waits for it: no signal tells of its end, and plain wait calls leave it out (__WCLONE). Its stack is no part
+ * of the caller's, which is that of any thread that forks: a C library's may have 16 KiB. With the lock held. */
 static int in_child(struct task *task, int flags, struct og_error *err)
 {
-    char stack[STACK_SIZE] __attribute__((aligned(16)));
+    static char stack[STACK_SIZE] __attribute__((aligned(16)));
     const uint64_t all = ~(uint64_t)0;
     uint64_t mask;
 
