@@ -326,11 +326,20 @@ static int make_strand(int room, struct strand **made, struct og_error *err)
     return reader.fd;
 }
 
+/* One that was kept for the next child, when this program closed it. */
+static void end_closed(void)
+{
+    for (int i = 0; i < strand_count; i++)
+        if (strands[i].room && !strands[i].alive)
+            end_strand(&strands[i]);
+}
+
 static int open_shared(struct strand **strand, int *at, struct og_error *err)
 {
     *err = (struct og_error){0, NULL};
     *strand = strand_with_room();
     if (!*strand) {
+        end_closed();
         (void)make_strand(PER_PIPE, strand, err);
         if (err->call)
             return -1;
