@@ -248,10 +248,11 @@ int og_reopen(int reader, unsigned long long dev, unsigned long long ino, struct
 /* Behind those that are in the queue already; it is found there by its place. */
 int og_tether_add(int sender, int fd, struct og_error *err)
 {
-    if (send_fds(sender, 0, &fd, 1, err) == 0)
+    struct og_error refused;
+    if (send_fds(sender, 0, &fd, 1, &refused) == 0)
         return 0;
-    if (err->code != ETOOMANYREFS)
-        return -1;
+    if (refused.code != ETOOMANYREFS)
+        return og_fail(err, refused.code, refused.call);
     struct task task = {.does = send_one, .socket = sender, .fd = fd};
     return in_child(&task, CLONE_FILES, err);
 }
