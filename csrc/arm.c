@@ -141,7 +141,7 @@ static int arm_inherited(int sig, struct og_error *err)
     int fd = og_reopen(inherited.fd, inherited.dev, inherited.ino, err);
     if (fd < 0)
         return -1;
-    bool tied = og_still_ours(&inherited_sender) && og_tether_add(inherited_sender.fd, fd, NULL) == 0;
+    bool tied = og_still_ours(&inherited_sender) && og_tether_add(inherited_sender.fd, 0, fd, NULL) == 0;
     if (og_load(fd, sig, 0, err) < 0 || og_make_mine(fd, err) < 0) {
         close(fd);
         return -1;

@@ -296,13 +296,22 @@ static int take_free(struct strand *strand, int *at, struct og_error *err)
     return og_fail(err, 0, NULL);
 }
 
+/* Whether it got there all the same: whoever added it was killed right afterwards. */
+static bool was_added(const struct strand *strand)
+{
+    int copy = og_tether_peek(&strand->tether, strand->made, NULL);
+    if (copy >= 0)
+        close(copy);
+    return copy >= 0;
+}
+
 static int add_new(struct strand *strand, struct og_error *err)
 {
     int parts[2];
     if (og_tether_parts(&strand->tether, parts, err) < 0)
         return -1;
     int fd = og_reopen(parts[1], strand->tether.dev, strand->tether.ino, err);
-    if (fd >= 0 && og_tether_add(parts[0], fd, err) < 0) {
+    if (fd >= 0 && og_tether_add(parts[0], strand->made, fd, err) < 0 && !was_added(strand)) {
         close(fd);
         fd = -1;
     }
