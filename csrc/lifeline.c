@@ -535,15 +535,20 @@ struct own_fd *og_not_for_children(int top)
     return all;
 }
 
-/* Whether `fd` is a tether. A program that passes on a number which it has closed, and which is ours by now, would keep
- * all that hang on it alive. */
+static bool is_either(const struct og_tether *tether, int fd)
+{
+    return (tether->end.fd == fd && og_still_ours(&tether->end)) || (tether->queue.fd == fd && og_still_ours(&tether->queue));
+}
+
+/* Whether `fd` is a tether or a queue. A program that passes on a number which it has closed, and which is ours by now,
+ * would keep all that hang on it alive; and whoever reads from a queue takes the descriptions out. */
 bool og_is_tether(int fd)
 {
     bool found = false;
     og_lock();
     for (int i = 0; i < strand_count && !found; i++)
-        found = strands[i].room && strands[i].tether.end.fd == fd && og_still_ours(&strands[i].tether.end);
-    found = found || (visitors.tether.end.fd == fd && og_still_ours(&visitors.tether.end));
+        found = strands[i].room && is_either(&strands[i].tether, fd);
+    found = found || is_either(&visitors.tether, fd);
     og_unlock();
     return found;
 }

@@ -136,6 +136,15 @@ static int run_task(void *argument)
     _exit(0);
 }
 
+/* After unshare(CLONE_NEWPID) the next child is the init of that namespace, which ends with it. That one is the program's
+ * to make. Until then the namespace has no name, since Linux 4.12. */
+static bool would_be_init(void)
+{
+    char name[64];
+    return readlink("/proc/thread-self/ns/pid_for_children", name, sizeof name) < 0 && errno == ENOENT &&
+           readlink("/proc/thread-self/ns/pid", name, sizeof name) > 0;
+}
+
 /* Nobody else waits for it: no signal tells of its end, and plain wait calls leave it out (__WCLONE). Its stack is no part
  * of the caller's, which is that of any thread that forks: a C library's may have 16 KiB. With the lock held. */
 static int in_child(struct task *task, int flags, struct og_error *err)
@@ -144,6 +153,8 @@ static int in_child(struct task *task, int flags, struct og_error *err)
     const uint64_t all = ~(uint64_t)0;
     uint64_t mask;
 
+    if (would_be_init())
+        return og_fail(err, ENOTSUP, "clone, of the first process of a pid namespace");
     task->err = (struct og_error){0, NULL};
     og_set_signal_mask(&all, &mask); /* no handler of the program's may run in it */
     int pid = clone(run_task, stack + sizeof stack, flags | CLONE_VM | CLONE_VFORK, task);

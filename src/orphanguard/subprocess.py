@@ -209,6 +209,7 @@ class Popen(_standard.Popen[AnyStr]):
             self._child_created = True
         except BaseException as error:
             child.take_back()
+            self._child_created = False  # or it would be one that was dropped while it ran
             if self._tree is not None and isinstance(error, OSError):
                 from ._supervisor import blamed
 
@@ -247,6 +248,9 @@ class Popen(_standard.Popen[AnyStr]):
         paths = _paths(executable, env)
         environment = None if env is None else _environment(env)
         keep_fds: Sequence[int] = _fds(pass_fds) if pass_fds != () else ()
+        if child.lifeline >= 0 and child.lifeline in (p2cread, c2pwrite, errwrite, *keep_fds):
+            # The program has closed it; it was the lowest free number since, and ours is not to be passed on.
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         request = _native.spawn_request(child.held)
         request.signal = self._death_signal
         request.close_fds, request.restore_signals = bool(close_fds), bool(restore_signals)
