@@ -136,13 +136,12 @@ int og_arm(int fd, int pdeathsig)
  * this process holds it: lost when it closes its fds. Returns the fd. */
 static int arm_inherited(int sig, struct og_error *err)
 {
-    struct og_error untied;
     if (!og_still_ours(&inherited))
         return og_fail(err, ENOENT, "lifeline");
     int fd = og_reopen(inherited.fd, inherited.dev, inherited.ino, err);
     if (fd < 0)
         return -1;
-    bool tied = og_still_ours(&inherited_sender) && og_tether_add(inherited_sender.fd, fd, &untied) == 0;
+    bool tied = og_still_ours(&inherited_sender) && og_tether_add(inherited_sender.fd, 0, fd, NULL) == 0;
     if (og_load(fd, sig, 0, err) < 0 || og_make_mine(fd, err) < 0) {
         close(fd);
         return -1;
@@ -157,7 +156,9 @@ static int arm_inherited(int sig, struct og_error *err)
 int og_arm_inherited(int sig)
 {
     struct og_error err;
+    og_lock(); /* og_tether_add() */
     int fd = arm_inherited(sig, &err);
+    og_unlock();
     return fd < 0 ? og_report(&err) : fd;
 }
 

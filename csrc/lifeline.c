@@ -296,13 +296,22 @@ static int take_free(struct strand *strand, int *at, struct og_error *err)
     return og_fail(err, 0, NULL);
 }
 
+/* Whether it got there all the same: whoever added it was killed right afterwards. */
+static bool was_added(const struct strand *strand)
+{
+    int copy = og_tether_peek(&strand->tether, strand->made, NULL);
+    if (copy >= 0)
+        close(copy);
+    return copy >= 0;
+}
+
 static int add_new(struct strand *strand, struct og_error *err)
 {
     int parts[2];
     if (og_tether_parts(&strand->tether, parts, err) < 0)
         return -1;
     int fd = og_reopen(parts[1], strand->tether.dev, strand->tether.ino, err);
-    if (fd >= 0 && og_tether_add(parts[0], fd, err) < 0) {
+    if (fd >= 0 && og_tether_add(parts[0], strand->made, fd, err) < 0 && !was_added(strand)) {
         close(fd);
         fd = -1;
     }
@@ -326,11 +335,20 @@ static int make_strand(int room, struct strand **made, struct og_error *err)
     return reader.fd;
 }
 
+/* One that was kept for the next child, when this program closed it. */
+static void end_closed(void)
+{
+    for (int i = 0; i < strand_count; i++)
+        if (strands[i].room && !strands[i].alive)
+            end_strand(&strands[i]);
+}
+
 static int open_shared(struct strand **strand, int *at, struct og_error *err)
 {
     *err = (struct og_error){0, NULL};
     *strand = strand_with_room();
     if (!*strand) {
+        end_closed();
         (void)make_strand(PER_PIPE, strand, err);
         if (err->call)
             return -1;

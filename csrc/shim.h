@@ -56,7 +56,7 @@ struct og_tether {
 int og_tether_make(struct og_tether *tether, bool single, struct own_fd *reader, struct og_error *err);
 void og_tether_close(struct og_tether *tether);
 int og_tether_parts(const struct og_tether *tether, int parts[2], struct og_error *err);
-int og_tether_add(int sender, int fd, struct og_error *err);
+int og_tether_add(int sender, int place, int fd, struct og_error *err);
 int og_tether_peek(const struct og_tether *tether, int place, struct og_error *err);
 int og_reopen(int reader, unsigned long long dev, unsigned long long ino, struct og_error *err);
 

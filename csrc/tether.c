@@ -117,7 +117,9 @@ struct task {
     void (*does)(struct task *);
     struct og_error err;
     int socket, fd;
+    char place;
     bool single;
+    bool done; /* it was not killed before its end */
 };
 
 /* What is in flight is counted against the soft limit of the process that sends: this child alone gets another one. */
@@ -130,16 +132,29 @@ static int run_task(void *argument)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     task->does(task);
+    task->done = true;
     _exit(0);
 }
 
-/* Nobody else waits for it: no signal tells of its end, and plain wait calls leave it out (__WCLONE). */
+/* After unshare(CLONE_NEWPID) the next child is the init of that namespace, which ends with it. That one is the program's
+ * to make. Until then the namespace has no name, since Linux 4.12. */
+static bool would_be_init(void)
+{
+    char name[64];
+    return readlink("/proc/thread-self/ns/pid_for_children", name, sizeof name) < 0 && errno == ENOENT &&
+           readlink("/proc/thread-self/ns/pid", name, sizeof name) > 0;
+}
+
+/* Nobody else waits for it: no signal tells of its end, and plain wait calls leave it out (__WCLONE). Its stack is no part
+ * of the caller's, which is that of any thread that forks: a C library's may have 16 KiB. With the lock held. */
 static int in_child(struct task *task, int flags, struct og_error *err)
 {
-    char stack[STACK_SIZE] __attribute__((aligned(16)));
+    static char stack[STACK_SIZE] __attribute__((aligned(16)));
     const uint64_t all = ~(uint64_t)0;
     uint64_t mask;
 
+    if (would_be_init())
+        return og_fail(err, ENOTSUP, "clone, of the first process of a pid namespace");
     task->err = (struct og_error){0, NULL};
     og_set_signal_mask(&all, &mask); /* no handler of the program's may run in it */
     int pid = clone(run_task, stack + sizeof stack, flags | CLONE_VM | CLONE_VFORK, task);
@@ -149,6 +164,8 @@ static int in_child(struct task *task, int flags, struct og_error *err)
         while (waitpid(pid, NULL, (int)__WCLONE) < 0 && errno == EINTR)
             ;
     og_set_signal_mask(&mask, NULL);
+    if (!task->err.call && !task->done)
+        og_fail(&task->err, ECANCELED, "clone (its child was killed)");
     return task->err.call ? og_fail(err, task->err.code, task->err.call) : 0;
 }
 
@@ -179,7 +196,7 @@ static void make_nest(struct task *task)
 
 static void send_one(struct task *task)
 {
-    send_fds(task->socket, 0, &task->fd, 1, &task->err);
+    send_fds(task->socket, task->place, &task->fd, 1, &task->err);
 }
 
 /* --- in the parent ------------------------------------------------------------ */
@@ -244,14 +261,15 @@ int og_reopen(int reader, unsigned long long dev, unsigned long long ino, struct
     return og_fail(err, ENOENT, "open(/proc/self/fd)");
 }
 
-/* Behind those that are in the queue already; it is found there by its place. */
-int og_tether_add(int sender, int fd, struct og_error *err)
+/* Behind those that are in the queue already; it is found there by its `place`, and known by it. */
+int og_tether_add(int sender, int place, int fd, struct og_error *err)
 {
-    if (send_fds(sender, 0, &fd, 1, err) == 0)
+    struct og_error refused;
+    if (send_fds(sender, (char)place, &fd, 1, &refused) == 0)
         return 0;
-    if (err->code != ETOOMANYREFS)
-        return -1;
-    struct task task = {.does = send_one, .socket = sender, .fd = fd};
+    if (refused.code != ETOOMANYREFS)
+        return og_fail(err, refused.code, refused.call);
+    struct task task = {.does = send_one, .socket = sender, .place = (char)place, .fd = fd};
     return in_child(&task, CLONE_FILES, err);
 }
 
@@ -261,8 +279,13 @@ int og_tether_peek(const struct og_tether *tether, int place, struct og_error *e
     int fd;
     if (setsockopt(tether->queue.fd, SOL_SOCKET, SO_PEEK_OFF, &place, sizeof place) < 0)
         return og_fail(err, errno, "setsockopt(SO_PEEK_OFF)");
-    if (receive_fds(tether->queue.fd, MSG_PEEK, &fd, 1, err) < 0)
+    int found = receive_fds(tether->queue.fd, MSG_PEEK, &fd, 1, err);
+    if (found < 0)
         return -1;
+    if (found != place) {
+        close(fd);
+        return og_fail(err, EPROTO, "lifeline (in the place of another one)");
+    }
     int high = og_above_stdio(fd);
     return high >= 0 ? high : og_fail(err, errno, "fcntl(F_DUPFD_CLOEXEC)");
 }

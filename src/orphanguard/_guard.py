@@ -49,8 +49,8 @@ _CLOSED = "the parent closes all its fds (daemonises) or executes another progra
 _INIT = "the child is the init of a pid namespace"
 #: Without a tether (csrc/tether.c).
 FLAT = (
-    "Unix sockets are refused here, or too many fds are in flight: if the parent dies while an elder fork of another "
-    "thread has not run yet, or together with one, the child survives"
+    "the lifeline hangs on no tether (Unix sockets are refused, or too many fds are in flight; orphanguard doctor says "
+    "why): if the parent dies while an elder fork has not run yet, or together with it, the child survives"
 )
 _PDEATHSIG_ALONE = (
     "the child changes its effective uid or gid, or executes a setuid program or one with capabilities",
