@@ -6,6 +6,8 @@ HOLDER: who it is:
   unrun    a fork that stays in an at-fork handler which is older than ours
   process  the same, started by a guarded Process
   helper   a fork that nothing holds
+  maker    as raw, while another thread's start makes what the elder one hangs on, and strace holds it there
+  many     as raw, all the time; each lets go by itself
   nobody
   std      plain subprocess, which strace holds between fork and exec
 Its orders come on the fd of --orders, but for "std": a name of WAYS, how it lets go of its copies.
@@ -17,16 +19,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import itertools
 import os
 import platform
 import resource
 import signal
 import subprocess as standard
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
 
 from family import say
 
@@ -87,6 +93,47 @@ def helper() -> int:
 unrun = helper  # with a handler
 
 
+def maker() -> int:
+    if MADE:  # by a design that makes all in its parent's table
+        ELDER.append(START())
+        return MADE[0]
+    thread = threading.Thread(target=lambda: ELDER.append(START()))
+    thread.start()
+    if OPTIONS.moment == "made":  # it is on its way to the parent
+        from fdtable import tethers
+
+        while not tethers():
+            time.sleep(0.001)
+    else:
+        path = Path(f"/proc/self/task/{thread.native_id}/children")
+        while not path.read_text():
+            time.sleep(0.001)
+        time.sleep(0.1)  # by then it is where strace holds it
+    pid = raw()
+    assert not ELDER
+    thread.join()
+    return pid
+
+
+def many() -> int:
+    threading.Thread(target=clone_on_and_on, daemon=True).start()
+    for _ in range(20):
+        ELDER.append(START())
+    return 0
+
+
+def clone_on_and_on() -> None:
+    sys.setswitchinterval(1000)  # the clone must not wait for a GIL whose owner it lacks
+    for count in itertools.count():
+        numbers = fds()[:: 1 if count % 2 else -1]
+        if LIBC.syscall(SYS_CLONE, signal.SIGCHLD, 0, 0, 0, 0) == 0:
+            LIBC.usleep(count % 7 * 5000)
+            for fd in numbers:
+                LIBC.close(fd)
+            LIBC._exit(0)
+        time.sleep(0.0005)
+
+
 def process() -> int:
     import orphanguard
 
@@ -111,7 +158,8 @@ def starter() -> Callable[[], int]:
     if OPTIONS.design not in ("tether", "fallback"):
         from designs import DESIGNS
 
-        design = DESIGNS[OPTIONS.design]()
+        meanwhile = [lambda: MADE.append(raw())] if OPTIONS.holder == "maker" else []
+        design = DESIGNS[OPTIONS.design](*meanwhile)
         return lambda: KEPT.append(design.start(**options)) or KEPT[-1].pid
     import orphanguard
 
@@ -202,13 +250,15 @@ def main() -> None:
         KEPT.append(handler)
         register = getattr(LIBC, "__register_atfork", None) or LIBC.pthread_atfork
         register(None, None, handler, None)
-    start = starter()
+    global START
+    START = starter()
 
     def run() -> None:  # in a thread: no PDEATHSIG helps
-        elder = start()
+        if OPTIONS.holder not in ("maker", "many"):
+            ELDER.append(START())
         open_files()
         holder = globals()[OPTIONS.holder]() if OPTIONS.holder != "nobody" else None
-        say(programs=[elder, start()], holder=holder, parent=os.getpid())
+        say(programs=[*ELDER, START()], holder=holder, parent=os.getpid())
         threading.Event().wait()
 
     threading.Thread(target=run, daemon=True).start()
@@ -221,10 +271,14 @@ parser.add_argument("holder")
 parser.add_argument("--orders", type=int, default=-1)
 parser.add_argument("--files", type=int, default=0)
 parser.add_argument("--kind", default="Popen", help="of the programs")
+parser.add_argument("--moment", default="", help='"made": of the clone of "maker"')
 parser.add_argument("--start", default="", help='what starts the holder "std"')
 OPTIONS = parser.parse_args()
 ORDERS = OPTIONS.orders
 KEPT: list[object] = []
+START: Callable[[], int]
+ELDER: list[int] = []
+MADE: list[int] = []
 
 if __name__ == "__main__":
     main()
