@@ -81,6 +81,8 @@ def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> N
 FORKS_MEANWHILE = """
 import orphanguard._native as native
 held, gives_back = native.child()
+first = os.fork() or os._exit(0)  # has another tether made
+os.waitpid(first, 0)
 siblings, enough = [], threading.Event()
 def fork_too():
     while not enough.wait(0.01):
