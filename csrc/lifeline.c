@@ -179,11 +179,11 @@ static void end_if_unused(struct strand *strand)
 
 /* --- descriptions --------------------------------------------------------------- */
 
-/* Who is armed on it. Before Linux 5.12 one that has been reaped is still named. */
+/* Who is armed on it; -1: a filter refuses to tell. Before Linux 5.12 one that has been reaped is still named. */
 static int owner_of(int fd)
 {
     int owner = fcntl(fd, F_GETOWN);
-    return owner > 0 && (kill(owner, 0) == 0 || errno != ESRCH) ? owner : 0;
+    return owner < 0 ? -1 : owner > 0 && (kill(owner, 0) == 0 || errno != ESRCH) ? owner : 0;
 }
 
 /* An fd of the slot's description; *copied: it is to be closed. */
@@ -270,7 +270,7 @@ static void look_again(void)
         looks++;
         if (slot->state == LEFT) {
             give_back(strand, slot, false);
-        } else if (owner_of(slot->fd)) {
+        } else if (owner_of(slot->fd) > 0) {
             slot->armed = true;
             if (!strand->flat)
                 drop_number(strand, slot);
@@ -288,7 +288,7 @@ static int take_free(struct strand *strand, int *at, struct og_error *err)
         if (slot->state != FREE)
             continue;
         int fd = og_tether_peek(&strand->tether, *at, err);
-        if (fd < 0 || !owner_of(fd))
+        if (fd < 0 || owner_of(fd) <= 0)
             return fd;
         close(fd);
         set_state(strand, slot, LEFT);
@@ -504,6 +504,7 @@ int og_lifeline_owner(const struct og_child *child)
     int fd = slot ? look_at(strand, slot, &copied, &err) : -1;
     if (fd >= 0) {
         owner = owner_of(fd);
+        owner = owner > 0 ? owner : 0;
         slot->armed |= owner != 0;
         if (copied)
             close(fd);
@@ -583,7 +584,7 @@ void og_lifelines_leave(int own, bool visitor, struct own_fd *reader, struct own
         og_tether_close(&strand->tether);
         for (int k = 0; k < strand->made; k++) {
             struct slot *slot = &strand->slots[k];
-            if (slot->fd >= 0 && slot->fd != own && (!slot->for_hook || owner_of(slot->fd)))
+            if (slot->fd >= 0 && slot->fd != own && (!slot->for_hook || owner_of(slot->fd) > 0))
                 close_number(strand, slot);
         }
     }
