@@ -446,7 +446,7 @@ int og_forked(int pid)
     start.child->pidfd = pidfd;
     start.child->running = 1;
     start.child->identity = og_pidfd_identity(pidfd);
-    og_lifeline_let_go(start.child); /* it waits at the gate, armed */
+    og_let_go(start.child, false); /* it has a copy, and may have run nothing yet */
     give_order(GO);
     return pid;
 }

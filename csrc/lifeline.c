@@ -455,18 +455,23 @@ static struct slot *slot_of(const struct og_child *child, struct strand **strand
     return &(*strand)->slots[child->slot];
 }
 
-/* The child is armed: this process needs no fd for it any more. */
-void og_lifeline_let_go(struct og_child *child)
+/* This process needs no fd for it any more: the child has one, or is `armed`. */
+void og_let_go(struct og_child *child, bool armed)
 {
     struct strand *strand;
     og_lock();
     struct slot *slot = slot_of(child, &strand);
     if (slot && !strand->flat) {
-        slot->armed = true;
+        slot->armed |= armed;
         drop_number(strand, slot);
         child->lifeline = -1;
     }
     og_unlock();
+}
+
+void og_lifeline_let_go(struct og_child *child)
+{
+    og_let_go(child, true);
 }
 
 /* `gone`: the caller has seen that it was armed, and its end. Gives it back and says so in one go, at which no signal

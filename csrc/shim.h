@@ -68,6 +68,7 @@ int og_reopen(int reader, unsigned long long dev, unsigned long long ino, struct
 #define OG_FLAT O_DIRECT
 
 int og_load(int fd, int sig, int flags, struct og_error *err);
+void og_let_go(struct og_child *child, bool armed);
 void og_give_back(struct og_child *child, bool gone);
 bool og_is_tether(int fd);
 struct own_fd *og_not_for_children(int top);
