@@ -86,6 +86,10 @@ static int strand_count, strand_room;
 /* Slots that starts look at again: LEFT, or for a hook and with an fd; and where the last look was. */
 static int looked_for, last_look;
 
+/* Forks between this process and the first one that has loaded the shim: a struct of another one is a copy. A pid would not
+ * tell, in pid namespaces or when it is another's again. */
+static int generation;
+
 /* The tether of forked children that were not started by us. They arm themselves, with die_with_parent(), and how many
  * they are is not known here. */
 static struct {
@@ -102,7 +106,8 @@ int og_load(int fd, int sig, int flags, struct og_error *err)
         return og_fail(err, errno, "fcntl(F_SETSIG)");
     if (fcntl(fd, F_SETOWN, 0) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
-    if (fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK) < 0)
+    /* The flags are a note for the child, and may be refused. */
+    if (fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK) < 0 && (!flags || fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0))
         return og_fail(err, errno, "fcntl(F_SETFL, O_ASYNC)");
     return 0;
 }
@@ -179,11 +184,11 @@ static void end_if_unused(struct strand *strand)
 
 /* --- descriptions --------------------------------------------------------------- */
 
-/* Who is armed on it. Before Linux 5.12 one that has been reaped is still named. */
+/* Who is armed on it; -1: a filter refuses to tell. Before Linux 5.12 one that has been reaped is still named. */
 static int owner_of(int fd)
 {
     int owner = fcntl(fd, F_GETOWN);
-    return owner > 0 && (kill(owner, 0) == 0 || errno != ESRCH) ? owner : 0;
+    return owner < 0 ? -1 : owner > 0 && (kill(owner, 0) == 0 || errno != ESRCH) ? owner : 0;
 }
 
 /* An fd of the slot's description; *copied: it is to be closed. */
@@ -270,7 +275,7 @@ static void look_again(void)
         looks++;
         if (slot->state == LEFT) {
             give_back(strand, slot, false);
-        } else if (owner_of(slot->fd)) {
+        } else if (owner_of(slot->fd) > 0) {
             slot->armed = true;
             if (!strand->flat)
                 drop_number(strand, slot);
@@ -288,7 +293,7 @@ static int take_free(struct strand *strand, int *at, struct og_error *err)
         if (slot->state != FREE)
             continue;
         int fd = og_tether_peek(&strand->tether, *at, err);
-        if (fd < 0 || !owner_of(fd))
+        if (fd < 0 || owner_of(fd) <= 0)
             return fd;
         close(fd);
         set_state(strand, slot, LEFT);
@@ -435,7 +440,7 @@ int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hoo
         *slot = (struct slot){.fd = fd, .state = slot->state, .for_hook = for_hook};
         set_state(strand, slot, TAKEN);
         *child = (struct og_child){.lifeline = fd, .strand = (int)(strand - strands), .slot = at, .flat = flat,
-                                   .parent = getpid(), .pid = child->pid, .pidfd = child->pidfd};
+                                   .generation = generation, .pid = child->pid, .pidfd = child->pidfd};
         if (og_load(fd, sig, flat ? OG_FLAT : 0, &err) < 0) {
             slot->armed = true; /* nobody knows of it yet */
             give_back(strand, slot, true);
@@ -449,7 +454,7 @@ int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hoo
 /* NULL in a forked child: there is only a copy of the struct. */
 static struct slot *slot_of(const struct og_child *child, struct strand **strand)
 {
-    if (child->strand < 0 || child->parent != getpid())
+    if (child->strand < 0 || child->generation != generation)
         return NULL;
     *strand = &strands[child->strand];
     return &(*strand)->slots[child->slot];
@@ -509,6 +514,7 @@ int og_lifeline_owner(const struct og_child *child)
     int fd = slot ? look_at(strand, slot, &copied, &err) : -1;
     if (fd >= 0) {
         owner = owner_of(fd);
+        owner = owner > 0 ? owner : 0;
         slot->armed |= owner != 0;
         if (copied)
             close(fd);
@@ -588,11 +594,12 @@ void og_lifelines_leave(int own, bool visitor, struct own_fd *reader, struct own
         og_tether_close(&strand->tether);
         for (int k = 0; k < strand->made; k++) {
             struct slot *slot = &strand->slots[k];
-            if (slot->fd >= 0 && slot->fd != own && (!slot->for_hook || owner_of(slot->fd)))
+            if (slot->fd >= 0 && slot->fd != own && (!slot->for_hook || owner_of(slot->fd) > 0))
                 close_number(strand, slot);
         }
     }
     strand_count = looked_for = 0;
+    generation++;
     og_tether_close(&visitors.tether);
     if (!visitor) {
         og_close_if_ours(&visitors.reader);

@@ -35,7 +35,7 @@ struct og_child {
     int lifeline;     /* an fd of the description, until the child is armed; -1: none */
     int strand, slot; /* where the description is; strand -1: nothing is held */
     int flat;         /* the errno for which it hangs on no tether; 0: it does */
-    int parent;       /* the process that has opened it; a forked child has only a copy of this struct */
+    int generation;   /* of the process that has opened it; a forked child has only a copy of this struct */
     int pid;
     int pidfd;          /* close-on-exec; -1: there is no child */
     long long identity; /* of the pidfd: og_pidfd_identity() */

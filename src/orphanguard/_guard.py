@@ -50,8 +50,8 @@ _INIT = "the child is the init of a pid namespace"
 #: Without a tether (csrc/tether.c).
 FLAT = (
     "the lifeline hangs on no tether (Unix sockets are refused, or too many fds are in flight; orphanguard doctor says "
-    "why): if this process, or a copy of it that has outlived it, closes its fds one by one, the lowest first, the child "
-    "survives"
+    "why): if this process, or a copy of it that has outlived it, closes its fds one by one, the lowest first, the "
+    "child survives"
 )
 _PDEATHSIG_ALONE = (
     "the child changes its effective uid or gid, or executes a setuid program or one with capabilities",

@@ -48,7 +48,7 @@ def parent() -> None:
         (6, lambda: orphanguard.Popen(sleep, close_fds=False)),
         (6, lambda: orphanguard.Popen(sleep, preexec_fn=os.getpid)),
         (3, lambda: orphanguard.Popen(sleep, tree=True)),
-        (10, lambda: subprocess.Popen(sleep, preexec_fn=orphanguard.PreexecFn())),
+        (10, lambda: subprocess.Popen(sleep, preexec_fn=orphanguard.PreexecFn())),  # noqa: PLW1509 (the subject)
         (15, lambda: process("fork")),
         (1, lambda: process("spawn")),
         (2, lambda: process("forkserver")),
@@ -139,7 +139,8 @@ def main() -> None:
         reap_orphans()
     print(
         f"{kills} kills of a parent with {THREADS} threads, {at_once} families at a time, "
-        f"{sum(born) / max(len(born), 1):.0f} processes in each: {sum(left.values())} children outlived {len(bad)} parents"
+        f"{sum(born) / max(len(born), 1):.0f} processes in each: "
+        f"{sum(left.values())} children outlived {len(bad)} parents"
     )
     sys.exit(1 if left else 0)
 
