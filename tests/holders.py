@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from fdtable import tethers
-from witness import DEATH, LIFE, Parent, parent
+from witness import DEATH, LIFE, Parent, parent, wait_for
 
 #: How often each case is tried. Its numbers are printed: pytest -rP.
 TRIALS = int(os.environ.get("TRIALS", "1"))
@@ -42,6 +43,16 @@ class Held:
         return {names[pid] for pid in self.programs.alive(within)}
 
 
+def stopped(pid: int) -> bool:
+    """For a while: under strace each system call is a stop as well."""
+    states = set()
+    for _ in range(10):
+        with open(f"/proc/{pid}/stat") as stat:
+            states.add(stat.read().rpartition(")")[2].split()[0])
+        time.sleep(0.005)
+    return len(states) == 1 and states <= {"t", "T"}
+
+
 @contextlib.contextmanager
 def held(design: str, holder: str, *options: str, **how: Any) -> Iterator[Held]:
     """Of actors/holding.py."""
@@ -71,6 +82,7 @@ def survivors(
             case.kill_parent()
             assert case.alive(within=SHORT) >= holds
             if way == "SIGCONT":
+                wait_for(lambda: stopped(case.holder))
                 os.kill(case.holder, signal.SIGCONT)
             else:
                 case.order(way)

@@ -266,6 +266,7 @@ def test_parent_closes_its_fds_one_by_one_without_sockets(thread: str) -> None:
     The child is lost then, and lives, unless PDEATHSIG is armed as well."""
     refused = ("--before", "import filtered; filtered.refuse('socketpair', 1)")
     with family("fork", thread, child="close_fds", extra=refused) as (parent_, children):
+        assert len(children.alive(within=LIFE)) == 2  # and both have closed theirs
         parent_.ask(f"exec({CLOSE.format(False)!r})")
         assert len(children.alive(within=LIFE)) == 2
         parent_.kill()
