@@ -15,7 +15,7 @@ RUN := $(VENV)/bin/python
 
 SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
 
-.PHONY: demo test fresh conformance lint dist stress bench bench-quick bench-costs bench-peers supervisor-checks clean
+.PHONY: demo test fresh conformance lint dist stress kills bench bench-quick bench-costs bench-peers supervisor-checks clean
 
 $(VENV)/.ready: $(SETUP_FROM)
 	@tools/setup-venv.sh $(VENV) $(PYTHON)
@@ -31,6 +31,9 @@ fresh: # ON="bookworm trixie", AS=user: these only
 
 stress: $(VENV)/.ready
 	@$(RUN) tests/stress/rounds.py $(ARGS)
+
+kills: $(VENV)/.ready
+	@$(RUN) tests/stress/kills.py $(ARGS)
 
 supervisor-checks: # 77: said, and no failure
 	@for kind in asan valgrind; do tools/check-supervisor.sh $$kind || [ $$? = 77 ] || exit 1; done

@@ -1,6 +1,6 @@
 import sys
 
-from . import _measure, death, imports, popen, start, waiting
+from . import _measure, death, imports, popen, sockets, start, waiting
 
 sys.exit(
     _measure.main(
@@ -9,6 +9,7 @@ sys.exit(
             "start": start.measure,
             "popen": popen.measure,
             "death": death.measure,
+            "sockets": sockets.measure,
             "waiting": waiting.measure,
         }
     )

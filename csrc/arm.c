@@ -32,7 +32,8 @@ static int forks;
 
 static struct og_origin next_origin;
 static struct og_origin origin = {.lifeline = -1, .armed = -1};
-static struct pipe_end inherited = {.fd = -1};
+/* In a forked child that may arm itself: a read end of its parent's lifeline, and what puts a description on the tether. */
+static struct own_fd inherited = {.fd = -1}, inherited_sender = {.fd = -1};
 static uid_t armed_as[2]; /* real and effective, recorded by the kernel with the owner */
 static bool has_pdeathsig; /* armed beside the lifeline */
 
@@ -71,7 +72,7 @@ int og_make_mine(int fd, struct og_error *err)
         return og_fail(err, sig < 0 ? errno : EBADF, "fcntl(F_GETSIG)");
     if (fcntl(fd, F_SETOWN, getpid()) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
-    /* In this order: see is_over() of lifeline.c. */
+    /* In this order: see is_owned() of lifeline.c. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || flags & OG_REVOKED)
@@ -86,7 +87,7 @@ int og_set_pdeathsig(int sig, struct og_error *err)
     return 0;
 }
 
-/* Only right once this process holds no write end of its own any more. */
+/* Only right once this process has no copy of its parent's tether any more. */
 int og_die_if_hung_up(int fd, int sig, struct og_error *err)
 {
     struct pollfd look = {.fd = fd};
@@ -108,6 +109,7 @@ static void armed_on(int fd, int sig, int held_by_parent)
     origin.armed = fd;
     origin.armed_signal = sig;
     origin.held_by_parent = held_by_parent;
+    origin.flat = (fcntl(fd, F_GETFL) & OG_FLAT) != 0;
     armed_as[0] = getuid();
     armed_as[1] = geteuid();
 }
@@ -130,35 +132,33 @@ int og_arm(int fd, int pdeathsig)
 }
 
 /* Arms a running forked child that its parent did not arm, on a description
- * that it opens itself. Only this process holds it: lost when it closes its
- * fds. Returns the fd. */
+ * that it opens itself. Off the tether (there is none, or its queue is full) only
+ * this process holds it: lost when it closes its fds. Returns the fd. */
 static int arm_inherited(int sig, struct og_error *err)
 {
-    char path[32];
     if (!og_still_ours(&inherited))
         return og_fail(err, ENOENT, "lifeline");
-    snprintf(path, sizeof path, "/proc/self/fd/%d", inherited.fd);
-    int fd = og_above_stdio(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-    struct pipe_end end;
+    int fd = og_reopen(inherited.fd, inherited.dev, inherited.ino, err);
     if (fd < 0)
-        return og_fail(err, errno, "open(/proc/self/fd)");
-    if (!og_identify(&end, fd) || end.ino != inherited.ino || end.dev != inherited.dev)
-        og_fail(err, ENOENT, "open(/proc/self/fd)");
-    else if (og_load(fd, sig, err) == 0 && og_make_mine(fd, err) > 0) {
-        struct pollfd look = {.fd = fd};
-        if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
-            die_now(sig);
-        armed_on(fd, sig, 0);
-        return fd;
+        return -1;
+    bool tied = og_still_ours(&inherited_sender) && og_tether_add(inherited_sender.fd, 0, fd, NULL) == 0;
+    if (og_load(fd, sig, 0, err) < 0 || og_make_mine(fd, err) < 0) {
+        close(fd);
+        return -1;
     }
-    close(fd);
-    return -1;
+    struct pollfd look = {.fd = fd};
+    if (poll(&look, 1, 0) > 0 && look.revents & POLLHUP)
+        die_now(sig);
+    armed_on(fd, sig, tied);
+    return fd;
 }
 
 int og_arm_inherited(int sig)
 {
     struct og_error err;
+    og_lock(); /* og_tether_add() */
     int fd = arm_inherited(sig, &err);
+    og_unlock();
     return fd < 0 ? og_report(&err) : fd;
 }
 
@@ -246,7 +246,9 @@ static void before_fork(void)
     /* Touched here, so that the child's access never allocates it. */
     volatile int touch = start.armed;
     (void)touch;
-    og_lifelines_lock();
+    og_lock();
+    if (!start.armed)
+        og_expect_visitor();
     next_origin = (struct og_origin){
         .parent = getpid(), .by_main_thread = og_is_main_thread(), .lifeline = -1, .armed = -1};
 }
@@ -256,7 +258,7 @@ static void after_fork_in_parent(void)
     start.right = start.armed;
     start.armed = 0;
     start.forks = ++forks;
-    og_lifelines_unlock();
+    og_unlock();
 }
 
 static void say(const char *text)
@@ -274,9 +276,10 @@ static void after_fork_in_child(void)
     has_pdeathsig = false;
 
     og_close_if_ours(&inherited);
-    inherited = og_lifelines_leave(armed ? start.lifeline : -1);
+    og_close_if_ours(&inherited_sender);
+    og_lifelines_leave(armed ? start.lifeline : -1, !armed, &inherited, &inherited_sender);
     origin = next_origin;
-    og_lifelines_unlock();
+    og_unlock();
 
     if (armed && arm(start.lifeline, origin.by_main_thread, &err) < 0) {
         /* Rehearsed in the parent, so only something that changed in between
@@ -348,7 +351,7 @@ static void pass_gate(void)
  * have PDEATHSIG as well, else 0. */
 int og_arm_next_fork(struct og_child *child)
 {
-    struct pipe_end gate_read, gate_write;
+    struct own_fd gate_read, gate_write;
     int code = og_pipe(&gate_read, &gate_write, 0);
     if (code < 0)
         return code;
@@ -366,12 +369,12 @@ int og_armed_next_fork(void)
 }
 
 /* Who is armed on it, once its child has come so far; 0 if there is none. */
-static int owner_soon(int lifeline)
+static int owner_soon(const struct og_child *child)
 {
-    int owner = og_lifeline_owner(lifeline);
+    int owner = og_lifeline_owner(child);
     for (int tries = 0; !owner && tries < 1000; tries++) {
         usleep(1000);
-        owner = og_lifeline_owner(lifeline);
+        owner = og_lifeline_owner(child);
     }
     return owner;
 }
@@ -408,7 +411,7 @@ static int identify(int pid, struct og_error *err)
         }
         if (start.right && __atomic_load_n(&forks, __ATOMIC_SEQ_CST) == start.forks)
             return pidfd;
-        int owner = og_lifeline_owner(start.lifeline);
+        int owner = og_lifeline_owner(start.child);
         if (owner == pid)
             return pidfd;
         if (owner || info.si_pid) {
@@ -443,6 +446,7 @@ int og_forked(int pid)
     start.child->pidfd = pidfd;
     start.child->running = 1;
     start.child->identity = og_pidfd_identity(pidfd);
+    og_let_go(start.child, false); /* it has a copy, and may have run nothing yet */
     give_order(GO);
     return pid;
 }
@@ -495,7 +499,7 @@ void og_abandon(void)
     start.armed = 0;
     if (start.gate_read >= 0) {
         give_order(STOP);
-        int pid = start.right ? owner_soon(start.lifeline) : 0;
+        int pid = start.right ? owner_soon(start.child) : 0;
         if (pid)
             reap(pid);
     }

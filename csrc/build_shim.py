@@ -7,7 +7,7 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 # setuptools wants paths that are relative to setup.py and use "/".
-SOURCES = ["lifeline.c", "arm.c", "spawn.c", "spawn_child.c", "credentials.c", "pidfd.c"]
+SOURCES = ["fds.c", "tether.c", "lifeline.c", "arm.c", "spawn.c", "spawn_child.c", "credentials.c", "pidfd.c"]
 
 # ORPHANGUARD_CFLAGS: strict warnings as errors in CI, sanitizers; never on a user's machine.
 EXTRA = os.environ.get("ORPHANGUARD_CFLAGS", "").split()

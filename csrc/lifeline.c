@@ -14,530 +14,484 @@
  *
  * What it takes to be right:
  *  - Owner and signal live in the open file description (fcntl(2)), so each
- *    child has one of its own: the parent re-opens /proc/self/fd/N.
- *  - The parent keeps that description until the child is reaped. So a child
- *    that closes all its fds, or execs, stays armed.
- *  - With both pipe ends in the parent the order of release at exit counts:
- *    Linux (5.10 to 7.3, measured) releases the highest fd first, and a read
- *    end released before the last writer hears nothing. So the write end
- *    always has a higher number than every read end.
- *  - A forked child has a copy of the write end. One such copy keeps all its
- *    siblings alive, so the at-fork handler closes it in *every* forked child,
- *    also in those that C libraries fork. After vfork, posix_spawn and clone
- *    no handler runs; there close-on-exec does it.
+ *    child has one of its own: the parent opens the pipe anew.
+ *  - A description must be there when the last write end is released, whoever
+ *    releases it. Both hang on a tether, which sees to that: tether.c. The
+ *    description is there before the child is. The parent needs no fd for it
+ *    once the child is armed, and a child that closes all its fds, or executes
+ *    another program, stays armed.
+ *  - A copy of the tether keeps all children alive. So the at-fork handler closes
+ *    it in *every* forked child, also in those that C libraries fork. After
+ *    vfork, posix_spawn and clone no handler runs; there close-on-exec does it.
  *  - An event before the arming is not signalled again: look for POLLHUP once
  *    afterwards.
+ *
+ * A description is used again for the next child when its owner is gone: a copy
+ * is taken from the queue. Otherwise the queues would grow with each start.
+ *
+ * Where there can't be a tether (sockets are refused, too many fds in flight),
+ * the child has a pipe of its own, with both ends in the parent's table of fds,
+ * and the guarantee is weaker: `flat` below.
  *
  * What defeats it: docs/design.md, "What defeats a lifeline". */
 
 #include "shim.h"
 
 #include <fcntl.h>
-#include <limits.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
+#include <string.h>
 #include <unistd.h>
-
-/* The write end's first place: above what most programs use, and below 256. Each
- * fork and each vfork copies the table of fds up to the highest; with one at 1002
- * that took 2 % of a Popen("true"), with one at 250 0.5 % (measured). */
-#define WRITER_FLOOR 250
-/* The read ends' first place. The standard library's child, between fork and exec,
- * has copies of all. If the parent dies just then, the child's write end must go
- * before its read ends, the last that others have: it does when close_range()
- * closes them together, and that is what is above the fds which it keeps. */
-#define READER_FLOOR 200
 
 /* Children on one pipe. Once the last writer is gone, the kernel's pipe_release()
  * signals everybody left on the pipe anew for each description that is
  * released: n * n / 2 signals, under the pipe's mutex (measured: 155 ms for
- * 1,000 on one pipe, 619 ms for 2,000). With this many it is linear, and the
- * price is one more fd for each so many children. */
+ * 1,000 on one pipe, 619 ms for 2,000). With this many it is linear. */
 #define PER_PIPE 64
 
-struct strand {
-    struct pipe_end writer;
-    int used;  /* descriptions that are open for children */
-    bool solo; /* for one child, and closed after it: the pipe can't be re-opened */
+/* Slots of whose owners a start looks whether they are gone. */
+#define LOOKS 4
+
+enum state {
+    EMPTY, /* no description has been made */
+    FREE,  /* its owner is gone: for the next child */
+    TAKEN,
+    LEFT, /* given back while its owner was alive */
+    LOST, /* given back before anybody became its owner, who may still come: never used again */
 };
 
-/* Held across fork(), so that no child is born between pipe2() and the moment
- * at which the handlers below know of the write end. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* The lifeline's pipes: one, and more of them with many children. The first is
- * never closed, since children that armed themselves may be on it. */
-static struct strand *strands;
-static size_t strand_count, strand_room;
-static struct pipe_end reader = {.fd = -1}; /* of strands[0], for forked children to inherit; not needed here */
-/* A description whose child has been reaped, loaded, for the next one: to open
- * and to load another takes as long as the rest of the arming. */
-static struct pipe_end spare = {.fd = -1};
-
-/* The descriptions of all children, and the spare. A forked child closes its copies: with one, it could be the last to
- * have that description in the middle of the parent's end (which drops them one by one, and the write ends with the last
- * of its own files), and if it ends just then, killed together with the parent say, nobody would be signalled. */
-static struct description {
-    struct pipe_end end;
-    bool for_hook; /* its child is forked by somebody else, and looks for it by its number; then it has an owner */
+/* The place of one child's description in its strand's queue. */
+struct slot {
+    int fd; /* the parent's, while the child is being made; -1 */
+    unsigned char state;
+    bool for_hook; /* its child is forked by somebody else, and looks for it by its number */
     bool armed;    /* an owner has been seen */
     bool revoked;  /* who is not its owner yet can't become it */
-    bool given_back;
-} *descriptions;
-static size_t description_count, description_room;
-static bool some_given_back;
+};
 
-/* Write ends of data pipes that a forked child must not keep either: somebody waits for their end of file. Entries
- * whose pipe has been closed go when the next one comes. */
-static struct pipe_end *kept_from_forks;
-static size_t kept_count, kept_room;
+/* A pipe, and the children on it. */
+struct strand {
+    struct og_tether tether; /* flat: `end` is the write end itself, and there is no queue */
+    int room;                /* slots; 0: this is none */
+    int made;                /* slots that are not EMPTY; they are the first ones */
+    int alive;               /* TAKEN or LEFT */
+    int lost;
+    bool flat;
+    struct slot slots[PER_PIPE];
+};
 
-/* Where 0, 1 or 2 is closed, the next fd gets that number: then a print() would write to a lifeline, which kills, or
- * a child's stdin be a pidfd. -1 with errno: no number is free above, and `fd` is closed. */
-int og_above_stdio(int fd)
-{
-    if (fd < 0 || fd > STDERR_FILENO)
-        return fd;
-    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    int code = errno;
-    close(fd);
-    errno = code;
-    return moved;
-}
+/* Everything here is changed with og_lock() held. A child of ours knows its slot by the index of its strand, so that stays. */
+static struct strand *strands;
+static int strand_count, strand_room;
+/* Slots that starts look at again: LEFT, or for a hook and with an fd; and where the last look was. */
+static int looked_for, last_look;
 
-bool og_identify(struct pipe_end *end, int fd)
-{
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return false;
-    *end = (struct pipe_end){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
-    return true;
-}
+/* Forks between this process and the first one that has loaded the shim: a struct of another one is a copy. A pid would not
+ * tell, in pid namespaces or when it is another's again. */
+static int generation;
 
-int og_still_ours(const struct pipe_end *end)
-{
-    struct pipe_end now;
-    return end->fd >= 0 && og_identify(&now, end->fd) && now.dev == end->dev && now.ino == end->ino;
-}
-
-void og_close_if_ours(struct pipe_end *end)
-{
-    if (og_still_ours(end))
-        close(end->fd);
-    *end = OG_NO_PIPE;
-}
-
-/* Moves a write end above `above`, far if it can. The copy is made before the
- * old number is closed, so the pipe never is without a writer. -1, and nothing
- * changed, when no number up there is free. */
-static int raise_above(struct pipe_end *end, int above)
-{
-    struct rlimit limit = {.rlim_cur = 0};
-    int moved = -1, soft = above;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > (rlim_t)above)
-        soft = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
-    int wish[] = {above < WRITER_FLOOR ? WRITER_FLOOR : 2 * above, above + (soft - above) / 2, above + 1};
-    for (size_t i = 0; i < sizeof wish / sizeof *wish && moved < 0; i++)
-        if (wish[i] > above)
-            moved = fcntl(end->fd, F_DUPFD_CLOEXEC, wish[i]);
-    if (moved < 0)
-        return -1;
-    close(end->fd);
-    end->fd = moved;
-    return 0;
-}
-
-/* For what is to be read: high, so that see READER_FLOOR; where the numbers are
- * used up, anywhere above stdio. */
-static int high(int fd)
-{
-    if (fd < 0 || fd >= READER_FLOOR)
-        return fd;
-    int moved = fcntl(fd, F_DUPFD_CLOEXEC, READER_FLOOR);
-    if (moved < 0)
-        return og_above_stdio(fd);
-    close(fd);
-    return moved;
-}
-
-static int make_pipe(struct pipe_end *r, struct pipe_end *w, int flags, struct og_error *err)
-{
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC | flags) < 0)
-        return og_fail(err, errno, "pipe2");
-    for (int i = 0; i < 2; i++) {
-        fds[i] = flags & O_NONBLOCK ? high(fds[i]) : og_above_stdio(fds[i]);
-        if (!og_identify(i ? w : r, fds[i])) {
-            int code = errno == EBADF ? EMFILE : errno;
-            if (fds[i] >= 0)
-                close(fds[i]);
-            close(fds[!i]);
-            *r = *w = OG_NO_PIPE;
-            return og_fail(err, code, "pipe2");
-        }
-    }
-    return 0;
-}
-
-/* A pipe of blocking ends. With `keep_from_forks`, no forked child keeps its write end:
- * an unguarded one would hide from the reader that this process is gone. */
-int og_pipe(struct pipe_end *reader_end, struct pipe_end *writer_end, int keep_from_forks)
-{
-    struct og_error err;
-    pthread_mutex_lock(&lock);
-    if (keep_from_forks) {
-        size_t left = 0;
-        for (size_t i = 0; i < kept_count; i++)
-            if (og_still_ours(&kept_from_forks[i]))
-                kept_from_forks[left++] = kept_from_forks[i];
-        kept_count = left;
-        if (kept_count == kept_room) {
-            size_t room = kept_room + 8;
-            struct pipe_end *grown = realloc(kept_from_forks, room * sizeof *grown);
-            if (!grown) {
-                pthread_mutex_unlock(&lock);
-                return og_report(&(struct og_error){ENOMEM, "realloc"});
-            }
-            kept_from_forks = grown;
-            kept_room = room;
-        }
-    }
-    int made = make_pipe(reader_end, writer_end, 0, &err);
-    if (made == 0 && keep_from_forks)
-        kept_from_forks[kept_count++] = *writer_end;
-    pthread_mutex_unlock(&lock);
-    return made < 0 ? og_report(&err) : 0;
-}
-
-int og_duplicate(struct pipe_end *copy, int fd)
-{
-    int made = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (made < 0)
-        return og_report(&(struct og_error){errno, "fcntl(F_DUPFD_CLOEXEC)"});
-    (void)og_identify(copy, made);
-    return 0;
-}
-
-/* Makes the pipe of strands[at], and leaves its read end open in *r. */
-static struct strand *make_strand(size_t at, struct pipe_end *r, struct og_error *err)
-{
-    if (at == strand_room) {
-        size_t room = strand_room ? 2 * strand_room : 4;
-        struct strand *grown = realloc(strands, room * sizeof *grown);
-        if (!grown) {
-            og_fail(err, ENOMEM, "realloc");
-            return NULL;
-        }
-        strands = grown;
-        strand_room = room;
-    }
-    struct pipe_end w;
-    if (make_pipe(r, &w, O_NONBLOCK, err) < 0)
-        return NULL;
-    (void)raise_above(&w, w.fd > r->fd ? w.fd : r->fd); /* a wish; whoever must have it looks */
-    strands[at] = (struct strand){.writer = w};
-    if (at == strand_count)
-        strand_count++;
-    return &strands[at];
-}
-
-static struct strand *first_strand(struct og_error *err)
-{
-    if (strand_count && og_still_ours(&strands[0].writer))
-        return &strands[0];
-    /* Not made yet, or closed behind our back: then its children are gone
-     * already (forked ones) or have lost it (exec'd ones). */
-    struct pipe_end r;
-    struct strand *first = make_strand(0, &r, err);
-    if (first) {
-        og_close_if_ours(&reader);
-        reader = r;
-    }
-    return first;
-}
-
-static struct strand *strand_with_room(struct og_error *err)
-{
-    if (!first_strand(err))
-        return NULL;
-    for (size_t i = 0; i < strand_count; i++)
-        if (!strands[i].solo && strands[i].used < PER_PIPE && og_still_ours(&strands[i].writer))
-            return &strands[i];
-    struct pipe_end r;
-    struct strand *made = make_strand(strand_count, &r, err);
-    if (made)
-        close(r.fd); /* children re-open the pipe through its write end */
-    return made;
-}
-
-static bool out_of_resources(int code)
-{
-    return code == EMFILE || code == ENFILE || code == ENOMEM || code == EINTR;
-}
-
-/* A description of the read end that nobody else has, numbered below the
- * write end. */
-static int reopen(struct strand *strand, struct og_error *err)
-{
-    struct pipe_end *writer = &strand->writer;
-    char path[32];
-    /* Other threads open and close fds meanwhile, hence the loop. */
-    for (int tries = 0; tries < 16; tries++) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", writer->fd);
-        int fd = high(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-        if (fd < 0)
-            return og_fail(err, errno, "open(/proc/self/fd)");
-        struct pipe_end end;
-        if (!og_identify(&end, fd) || end.ino != writer->ino || end.dev != writer->dev) {
-            close(fd); /* something else is mounted at /proc */
-            return og_fail(err, ENOENT, "open(/proc/self/fd)");
-        }
-        if (fd < writer->fd || raise_above(writer, fd) == 0) {
-            strand->used++;
-            return fd;
-        }
-        /* Every number above is taken or forbidden. Give ours up, move the
-         * write end onto it, and open again: below it. */
-        close(fd);
-        (void)raise_above(writer, writer->fd);
-    }
-    return og_fail(err, EMFILE, "open(/proc/self/fd)");
-}
-
-/* A pipe for one child, where none can be re-opened: no /proc, or a pipe made
- * under another uid. It costs one fd more. */
-static int open_solo(struct og_error *err)
-{
-    struct pipe_end r;
-    struct strand *strand = make_strand(strand_count, &r, err);
-    if (!strand)
-        return -1;
-    if (strand->writer.fd < r.fd && raise_above(&strand->writer, r.fd) < 0) {
-        close(r.fd);
-        og_close_if_ours(&strand->writer);
-        strand_count--;
-        return og_fail(err, EMFILE, "fcntl(F_DUPFD_CLOEXEC)");
-    }
-    strand->solo = true;
-    strand->used = 1;
-    return r.fd;
-}
-
-static struct description *description_of(int fd)
-{
-    for (size_t i = description_count; i-- > 0;)
-        if (descriptions[i].end.fd == fd)
-            return &descriptions[i];
-    return NULL;
-}
-
-static int remember(int fd, struct og_error *err)
-{
-    struct description *known = description_of(fd); /* the spare; or one that was closed behind our back */
-    if (!known && description_count == description_room) {
-        size_t room = description_room ? 2 * description_room : 8;
-        struct description *grown = realloc(descriptions, room * sizeof *grown);
-        if (!grown)
-            return og_fail(err, ENOMEM, "realloc");
-        descriptions = grown;
-        description_room = room;
-    }
-    if (!known)
-        known = &descriptions[description_count++];
-    *known = (struct description){.end = OG_NO_PIPE};
-    return og_identify(&known->end, fd) ? 0 : og_fail(err, errno, "fstat");
-}
-
-static void forget(int fd)
-{
-    struct description *known = description_of(fd);
-    if (known)
-        *known = descriptions[--description_count];
-}
-
-static struct strand *strand_of(const struct pipe_end *end)
-{
-    for (size_t i = 0; i < strand_count; i++)
-        if (strands[i].writer.ino == end->ino && strands[i].writer.dev == end->dev)
-            return &strands[i];
-    return NULL;
-}
-
-/* Who is armed on it. Before Linux 5.12 one that has been reaped is still named. */
-static int owner_of(int fd)
-{
-    int owner = fcntl(fd, F_GETOWN);
-    return owner > 0 && (kill(owner, 0) == 0 || errno != ESRCH) ? owner : 0;
-}
-
-/* Whether nobody is armed on it, and nobody will be. Where no owner has been seen,
- * a child that is slow may be about to become it: one of a fork server that is
- * gone, one whose start was interrupted. It shares this description, so it is
- * told there. It looks for that after it has become the owner (og_make_mine), and
- * here the owner is looked for afterwards: one of the two sees the other. */
-static bool is_over(struct description *known)
-{
-    int fd = known->end.fd;
-    if (!known->armed && !known->revoked && !owner_of(fd)) {
-        if (fcntl(fd, F_SETFL, OG_REVOKED | O_ASYNC | O_NONBLOCK) < 0)
-            return false;
-        known->revoked = true;
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    }
-    if (!owner_of(fd))
-        return true;
-    known->armed = true;
-    return false;
-}
-
-/* As long as its owner lives it is neither closed, since it may be the last that
- * he has of it, nor another's: sweep() does that later. Whoever gives it back
- * needs to know nothing of the child. */
-static void give_back(int fd)
-{
-    struct pipe_end end;
-    if (!og_identify(&end, fd))
-        return;
-    struct strand *strand = strand_of(&end);
-    if (!strand)
-        return; /* closed behind our back: somebody else's by now */
-    struct description *known = description_of(fd);
-    if (known && !is_over(known)) {
-        known->given_back = some_given_back = true;
-        return;
-    }
-    /* Only one that had an owner: else a child may be on its way to it. And not a supervisor's: it sends SIGCONT now. */
-    if (known && known->armed && !known->revoked && !strand->solo && fcntl(fd, F_GETSIG) == SIGKILL &&
-        !og_still_ours(&spare)) {
-        known->given_back = false;
-        spare = end;
-        return;
-    }
-    forget(fd);
-    /* The read end first: closing the last writer would signal its owner. */
-    close(fd);
-    strand->used--;
-    if (strand->solo) {
-        og_close_if_ours(&strand->writer);
-        *strand = strands[--strand_count];
-    }
-}
-
-/* Those that were given back while their owners were alive. */
-static void sweep(void)
-{
-    if (!some_given_back)
-        return;
-    some_given_back = false;
-    for (size_t i = description_count; i-- > 0;) {
-        if (!descriptions[i].given_back)
-            continue;
-        if (og_still_ours(&descriptions[i].end))
-            give_back(descriptions[i].end.fd);
-        else
-            descriptions[i] = descriptions[--description_count];
-    }
-}
+/* The tether of forked children that were not started by us. They arm themselves, with die_with_parent(), and how many
+ * they are is not known here. */
+static struct {
+    struct og_tether tether;
+    struct own_fd reader, sender; /* for them to inherit */
+} visitors = {.tether = {.end = {.fd = -1}, .queue = {.fd = -1}}, .reader = {.fd = -1}, .sender = {.fd = -1}};
 
 /* Everything but the owner is set here, in the parent: the child has one call
  * less to make, and what a seccomp filter refuses is refused before there is a
  * child. Without an owner the kernel sends nothing. */
-int og_load(int fd, int sig, struct og_error *err)
+int og_load(int fd, int sig, int flags, struct og_error *err)
 {
     if (fcntl(fd, F_SETSIG, sig) < 0)
         return og_fail(err, errno, "fcntl(F_SETSIG)");
     if (fcntl(fd, F_SETOWN, 0) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
-    if (fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
+    /* The flags are a note for the child, and may be refused. */
+    if (fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK) < 0 && (!flags || fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0))
         return og_fail(err, errno, "fcntl(F_SETFL, O_ASYNC)");
     return 0;
 }
 
-/* -1 without an error if there is none. Its former owner goes here, so that a
- * filter which refuses F_SETOWN is met before there is a child. */
-static int take_spare(struct og_error *err)
+/* --- strands ------------------------------------------------------------------ */
+
+static bool is_whole(const struct strand *strand)
 {
-    struct pipe_end taken = spare;
-    /* Forgotten even if it was closed behind our back: or its number, once it is
-     * a living child's description of the same pipe, would look like it. */
-    spare = OG_NO_PIPE;
-    struct strand *strand = og_still_ours(&taken) ? strand_of(&taken) : NULL;
-    if (!strand || !og_still_ours(&strand->writer))
-        return -1;
-    description_of(taken.fd)->armed = false;
-    if (fcntl(taken.fd, F_SETOWN, 0) < 0) {
-        int code = errno;
-        give_back(taken.fd);
-        return og_fail(err, code, "fcntl(F_SETOWN)");
-    }
-    return taken.fd;
+    return strand->room && og_still_ours(&strand->tether.end) && (strand->flat || og_still_ours(&strand->tether.queue));
 }
 
-static int open_new(int sig, bool solo, struct og_error *err)
+/* One with no room yet. */
+static struct strand *new_strand(struct og_error *err)
 {
-    int fd = -1;
-    struct strand *strand = strand_with_room(err);
-    if (!strand)
-        return -1;
-    if (!solo) {
-        fd = reopen(strand, err);
-        solo = fd < 0 && !out_of_resources(err->code);
+    int at = 0;
+    while (at < strand_count && strands[at].room)
+        at++;
+    if (at == strand_room) {
+        int more = strand_room ? 2 * strand_room : 4;
+        struct strand *grown = realloc(strands, (size_t)more * sizeof *grown);
+        if (!grown) {
+            og_fail(err, ENOMEM, "realloc");
+            return NULL;
+        }
+        strands = grown;
+        strand_room = more;
     }
-    if (solo)
-        fd = open_solo(err);
-    if (fd >= 0 && (remember(fd, err) < 0 || og_load(fd, sig, err) < 0)) {
-        give_back(fd);
-        return -1;
+    if (at == strand_count)
+        strand_count++;
+    strands[at] = (struct strand){.tether = {.end = OG_NO_FD, .queue = OG_NO_FD}};
+    return &strands[at];
+}
+
+static void close_number(struct strand *strand, struct slot *slot)
+{
+    struct own_fd own = {slot->fd, strand->tether.dev, strand->tether.ino};
+    og_close_if_ours(&own);
+    slot->fd = -1;
+}
+
+static void end_strand(struct strand *strand)
+{
+    for (int i = 0; i < strand->made; i++)
+        close_number(strand, &strand->slots[i]);
+    og_tether_close(&strand->tether);
+    strand->room = 0;
+}
+
+static bool has_room(const struct strand *strand)
+{
+    return strand->room == PER_PIPE && strand->alive + strand->lost < PER_PIPE;
+}
+
+static struct strand *strand_with_room(void)
+{
+    for (int i = 0; i < strand_count; i++)
+        if (has_room(&strands[i]) && is_whole(&strands[i]))
+            return &strands[i];
+    return NULL;
+}
+
+/* When its last child is gone. One with room is kept for the next. */
+static void end_if_unused(struct strand *strand)
+{
+    if (strand->alive)
+        return;
+    int room = strand->room;
+    strand->room = 0; /* not itself */
+    bool wanted = room == PER_PIPE && strand->lost < PER_PIPE && !strand_with_room();
+    strand->room = room;
+    if (!wanted)
+        end_strand(strand);
+}
+
+/* --- descriptions --------------------------------------------------------------- */
+
+/* Who is armed on it; -1: a filter refuses to tell. Before Linux 5.12 one that has been reaped is still named. */
+static int owner_of(int fd)
+{
+    int owner = fcntl(fd, F_GETOWN);
+    return owner < 0 ? -1 : owner > 0 && (kill(owner, 0) == 0 || errno != ESRCH) ? owner : 0;
+}
+
+/* An fd of the slot's description; *copied: it is to be closed. */
+static int look_at(const struct strand *strand, const struct slot *slot, bool *copied, struct og_error *err)
+{
+    struct own_fd own = {slot->fd, strand->tether.dev, strand->tether.ino};
+    *copied = !og_still_ours(&own);
+    if (!*copied)
+        return slot->fd;
+    if (strand->flat || !is_whole(strand))
+        return og_fail(err, EBADF, "lifeline, which this program has closed");
+    return og_tether_peek(&strand->tether, (int)(slot - strand->slots), err);
+}
+
+static bool is_looked_for(const struct slot *slot)
+{
+    return slot->state == LEFT || (slot->state == TAKEN && slot->for_hook && slot->fd >= 0);
+}
+
+static void set_state(struct strand *strand, struct slot *slot, enum state state)
+{
+    bool was_alive = slot->state == TAKEN || slot->state == LEFT, is_alive = state == TAKEN || state == LEFT;
+    looked_for -= is_looked_for(slot);
+    slot->state = (unsigned char)state;
+    looked_for += is_looked_for(slot);
+    strand->alive += is_alive - was_alive;
+    strand->lost += state == LOST;
+}
+
+static void drop_number(struct strand *strand, struct slot *slot)
+{
+    looked_for -= is_looked_for(slot);
+    close_number(strand, slot);
+    looked_for += is_looked_for(slot);
+}
+
+/* Whether somebody is armed on it, or may still be. Where no owner has been seen,
+ * a child that is slow may be about to become it: one of a fork server that is
+ * gone, one whose start was interrupted. It shares this description, so it is
+ * told there. It looks for that after it has become the owner (og_make_mine), and
+ * here the owner is looked for afterwards: one of the two sees the other. */
+static bool is_owned(struct slot *slot, int fd)
+{
+    if (!slot->armed && !slot->revoked && !owner_of(fd)) {
+        if (fcntl(fd, F_SETFL, OG_REVOKED | O_ASYNC | O_NONBLOCK) < 0)
+            return true;
+        slot->revoked = true;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
     }
+    if (!owner_of(fd))
+        return false;
+    slot->armed = true;
+    return true;
+}
+
+/* `gone`: its owner is, as the caller knows. Else whoever gives it back needs to know nothing of the child. */
+static void give_back(struct strand *strand, struct slot *slot, bool gone)
+{
+    struct og_error err;
+    if (!gone) {
+        bool copied;
+        int fd = look_at(strand, slot, &copied, &err);
+        /* Closed behind our back, all of it: then nobody is armed any more. */
+        gone = fd >= 0 ? !is_owned(slot, fd) : !og_still_ours(&strand->tether.end);
+        if (fd >= 0 && copied)
+            close(fd);
+    }
+    set_state(strand, slot, !gone ? LEFT : slot->armed && !slot->revoked ? FREE : LOST);
+    if (gone || !strand->flat)
+        drop_number(strand, slot);
+    end_if_unused(strand);
+}
+
+/* Some of those that were given back while their owners were alive, and of those whose hook has run by now. */
+static void look_again(void)
+{
+    int all = strand_count * PER_PIPE;
+    for (int steps = 0, looks = 0; steps < all && looks < looked_for && looks < LOOKS; steps++) {
+        last_look = (last_look + 1) % all;
+        struct strand *strand = &strands[last_look / PER_PIPE];
+        struct slot *slot = &strand->slots[last_look % PER_PIPE];
+        if (!strand->room || !is_looked_for(slot))
+            continue;
+        looks++;
+        if (slot->state == LEFT) {
+            give_back(strand, slot, false);
+        } else if (owner_of(slot->fd) > 0) {
+            slot->armed = true;
+            if (!strand->flat)
+                drop_number(strand, slot);
+        }
+    }
+}
+
+/* --- a lifeline for one child ---------------------------------------------------- */
+
+/* An fd of the description in a slot that is not taken, or -1. */
+static int take_free(struct strand *strand, int *at, struct og_error *err)
+{
+    for (*at = 0; *at < strand->made; ++*at) {
+        struct slot *slot = &strand->slots[*at];
+        if (slot->state != FREE)
+            continue;
+        int fd = og_tether_peek(&strand->tether, *at, err);
+        if (fd < 0 || owner_of(fd) <= 0)
+            return fd;
+        close(fd);
+        set_state(strand, slot, LEFT);
+    }
+    return og_fail(err, 0, NULL);
+}
+
+/* Whether it got there all the same: whoever added it was killed right afterwards. */
+static bool was_added(const struct strand *strand)
+{
+    int copy = og_tether_peek(&strand->tether, strand->made, NULL);
+    if (copy >= 0)
+        close(copy);
+    return copy >= 0;
+}
+
+static int add_new(struct strand *strand, struct og_error *err)
+{
+    int parts[2];
+    if (og_tether_parts(&strand->tether, parts, err) < 0)
+        return -1;
+    int fd = og_reopen(parts[1], strand->tether.dev, strand->tether.ino, err);
+    if (fd >= 0 && og_tether_add(parts[0], strand->made, fd, err) < 0 && !was_added(strand)) {
+        close(fd);
+        fd = -1;
+    }
+    close(parts[0]);
+    close(parts[1]);
     return fd;
 }
 
-/* A description for one child to be armed on. It stays open in this process
- * until it is given back, which is for after the child has been reaped.
- * `sig`: what the child is sent. `pdeathsig`: it will want that layer too, if
- * this is the main thread. `for_hook`: see struct description. */
-int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hook)
+/* A new pipe, with a first description if there will be only one. */
+static int make_strand(int room, struct strand **made, struct og_error *err)
 {
-    int fd = -1;
-    struct og_error why = {0, NULL};
-    int code = pdeathsig && og_is_main_thread() ? og_rehearse_pdeathsig() : 0;
-    if (code < 0)
-        return code;
-    pthread_mutex_lock(&lock);
-    sweep();
-    /* Those on one pipe may be signalled more than once (PER_PIPE): nothing to
-     * SIGKILL, but a handler of another signal would run again. */
-    bool solo = sig != SIGKILL;
-    if (!solo)
-        fd = take_spare(&why);
-    if (fd < 0 && !why.call)
-        fd = open_new(sig, solo, &why);
-    if (fd >= 0) {
-        description_of(fd)->for_hook = for_hook;
-        child->lifeline = fd;
-        child->parent = getpid();
-    }
-    pthread_mutex_unlock(&lock);
-    return fd >= 0 ? fd : og_report(&why);
+    struct own_fd reader;
+    struct strand *strand = *made = new_strand(err);
+    if (!strand || og_tether_make(&strand->tether, room == 1, &reader, err) < 0)
+        return -1;
+    strand->room = room;
+    if (room == 1)
+        strand->made = 1;
+    else
+        og_close_if_ours(&reader);
+    return reader.fd;
 }
 
-/* `armed`: the caller has seen an owner. Gives it back and says so in one go, at which no signal handler of Python's can
- * interrupt: else it would be given back never, or twice, when its number may be another child's. In a forked child
- * nothing happens: there the number is none of ours. */
-void og_give_back(struct og_child *child, bool armed)
+/* One that was kept for the next child, when this program closed it. */
+static void end_closed(void)
 {
-    pthread_mutex_lock(&lock);
-    struct description *known = child->lifeline >= 0 && child->parent == getpid() ? description_of(child->lifeline) : NULL;
-    if (known) {
-        known->armed |= armed;
-        give_back(child->lifeline);
+    for (int i = 0; i < strand_count; i++)
+        if (strands[i].room && !strands[i].alive)
+            end_strand(&strands[i]);
+}
+
+static int open_shared(struct strand **strand, int *at, struct og_error *err)
+{
+    *err = (struct og_error){0, NULL};
+    *strand = strand_with_room();
+    if (!*strand) {
+        end_closed();
+        (void)make_strand(PER_PIPE, strand, err);
+        if (err->call)
+            return -1;
     }
-    child->lifeline = -1;
-    pthread_mutex_unlock(&lock);
+    int fd = take_free(*strand, at, err);
+    if (fd < 0 && !err->call && (*strand)->made < PER_PIPE) {
+        fd = add_new(*strand, err);
+        if (fd >= 0)
+            *at = (*strand)->made++;
+    }
+    return fd < 0 && !err->call ? og_fail(err, EAGAIN, "lifeline") : fd;
+}
+
+/* Both ends of a pipe in our table of fds, the write end above the read end: of a process that ends alone Linux (5.10 to
+ * 7.3, measured) releases the highest first. */
+static int open_flat(struct strand **made, struct og_error *err)
+{
+    struct own_fd r, w;
+    struct strand *strand = *made = new_strand(err);
+    if (!strand || og_make_pipe(&r, &w, O_NONBLOCK, err) < 0)
+        return -1;
+    if (w.fd < r.fd) {
+        int moved = fcntl(w.fd, F_DUPFD_CLOEXEC, r.fd + 1);
+        int code = errno;
+        og_close_if_ours(&w);
+        if (moved < 0) {
+            og_close_if_ours(&r);
+            return og_fail(err, code, "fcntl(F_DUPFD_CLOEXEC)");
+        }
+        (void)og_identify(&w, moved);
+    }
+    strand->tether.end = w;
+    strand->tether.dev = r.dev;
+    strand->tether.ino = r.ino;
+    strand->flat = true;
+    strand->room = strand->made = 1;
+    return r.fd;
+}
+
+static bool out_of_resources(int code)
+{
+    return code == EMFILE || code == ENFILE || code == ENOMEM;
+}
+
+static int open_description(int sig, struct strand **strand, int *at, int *flat, struct og_error *err)
+{
+    int fd = -1;
+    *flat = 0;
+    /* Those on one pipe may be signalled more than once (PER_PIPE): nothing to
+     * SIGKILL, but a handler of another signal would run again. */
+    bool single = sig != SIGKILL;
+    if (!single) {
+        fd = open_shared(strand, at, err);
+        /* No /proc, or a pipe that was made under another uid. */
+        single = fd < 0 && strcmp(err->call, "open(/proc/self/fd)") == 0 && !out_of_resources(err->code);
+    }
+    if (single) {
+        *at = 0;
+        fd = make_strand(1, strand, err);
+    }
+    if (fd >= 0)
+        return fd;
+    *at = 0;
+    *flat = err->code;
+    return open_flat(strand, err);
+}
+
+/* A description for one child to be armed on. `sig`: what the child is sent.
+ * `pdeathsig`: it will want that layer too, if this is the main thread.
+ * `for_hook`: see struct slot. Returns its fd, which is this process's until
+ * og_lifeline_let_go(); the description stays until it is given back. */
+int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hook)
+{
+    struct og_error err;
+    struct strand *strand;
+    int at, flat, code = pdeathsig && og_is_main_thread() ? og_rehearse_pdeathsig() : 0;
+    if (code < 0)
+        return code;
+    og_lock();
+    look_again();
+    int fd = open_description(sig, &strand, &at, &flat, &err);
+    if (fd >= 0) {
+        struct slot *slot = &strand->slots[at];
+        *slot = (struct slot){.fd = fd, .state = slot->state, .for_hook = for_hook};
+        set_state(strand, slot, TAKEN);
+        *child = (struct og_child){.lifeline = fd, .strand = (int)(strand - strands), .slot = at, .flat = flat,
+                                   .generation = generation, .pid = child->pid, .pidfd = child->pidfd};
+        if (og_load(fd, sig, flat ? OG_FLAT : 0, &err) < 0) {
+            slot->armed = true; /* nobody knows of it yet */
+            give_back(strand, slot, true);
+            child->lifeline = child->strand = fd = -1;
+        }
+    }
+    og_unlock();
+    return fd >= 0 ? fd : og_report(&err);
+}
+
+/* NULL in a forked child: there is only a copy of the struct. */
+static struct slot *slot_of(const struct og_child *child, struct strand **strand)
+{
+    if (child->strand < 0 || child->generation != generation)
+        return NULL;
+    *strand = &strands[child->strand];
+    return &(*strand)->slots[child->slot];
+}
+
+/* This process needs no fd for it any more: the child has one, or is `armed`. */
+void og_let_go(struct og_child *child, bool armed)
+{
+    struct strand *strand;
+    og_lock();
+    struct slot *slot = slot_of(child, &strand);
+    if (slot && !strand->flat) {
+        slot->armed |= armed;
+        drop_number(strand, slot);
+        child->lifeline = -1;
+    }
+    og_unlock();
+}
+
+void og_lifeline_let_go(struct og_child *child)
+{
+    og_let_go(child, true);
+}
+
+/* `gone`: the caller has seen that it was armed, and its end. Gives it back and says so in one go, at which no signal
+ * handler of Python's can interrupt: else it would be given back never, or twice, when its slot may be another child's. */
+void og_give_back(struct og_child *child, bool gone)
+{
+    struct strand *strand;
+    og_lock();
+    struct slot *slot = slot_of(child, &strand);
+    if (slot) {
+        slot->armed |= gone;
+        give_back(strand, slot, gone);
+    }
+    child->lifeline = child->strand = -1;
+    og_unlock();
 }
 
 /* At any time, also while the child lives, or before it has armed itself. */
@@ -546,84 +500,113 @@ void og_lifeline_give_back(struct og_child *child)
     og_give_back(child, false);
 }
 
-/* The pid that is armed on this description; 0 when nobody is yet, and again
- * once that process has been reaped (the kernel holds a struct pid, not a
- * number, so a recycled pid never shows here). */
-int og_lifeline_owner(int fd)
+/* The pid that is armed on it; 0 when nobody is yet, and again once that process
+ * has been reaped (the kernel holds a struct pid, not a number, so a recycled
+ * pid never shows here). */
+int og_lifeline_owner(const struct og_child *child)
 {
-    int owner = owner_of(fd);
-    pthread_mutex_lock(&lock);
-    struct description *known = owner ? description_of(fd) : NULL;
-    if (known)
-        known->armed = true;
-    pthread_mutex_unlock(&lock);
+    struct og_error err;
+    struct strand *strand;
+    bool copied = false;
+    int owner = 0;
+    og_lock();
+    struct slot *slot = slot_of(child, &strand);
+    int fd = slot ? look_at(strand, slot, &copied, &err) : -1;
+    if (fd >= 0) {
+        owner = owner_of(fd);
+        owner = owner > 0 ? owner : 0;
+        slot->armed |= owner != 0;
+        if (copied)
+            close(fd);
+    }
+    og_unlock();
     return owner;
 }
 
-/* Whether `fd` is a write end. A program that passes on a number which it has
- * closed, and which is ours by now, would keep all that hang on it alive. */
-bool og_is_writer(int fd)
+/* --- copies in children ------------------------------------------------------------ */
+
+/* Those that children must not have, up to `top`. Returns an array that ends with an fd of -1; NULL without memory. */
+struct own_fd *og_not_for_children(int top)
+{
+    og_lock();
+    size_t kept = og_kept_from_forks(NULL, 0), count = 0;
+    struct own_fd *all = malloc(((size_t)strand_count + 1 + kept + 1) * sizeof *all);
+    if (all) {
+        for (int i = 0; i < strand_count; i++)
+            all[count++] = strands[i].room ? strands[i].tether.end : OG_NO_FD;
+        all[count++] = visitors.tether.end;
+        count += og_kept_from_forks(all + count, kept);
+        size_t left = 0;
+        for (size_t i = 0; i < count; i++)
+            if (all[i].fd >= 0 && all[i].fd <= top)
+                all[left++] = all[i];
+        all[left] = OG_NO_FD;
+    }
+    og_unlock();
+    return all;
+}
+
+static bool is_either(const struct og_tether *tether, int fd)
+{
+    return (tether->end.fd == fd && og_still_ours(&tether->end)) || (tether->queue.fd == fd && og_still_ours(&tether->queue));
+}
+
+/* Whether `fd` is a tether or a queue. A program that passes on a number which it has closed, and which is ours by now,
+ * would keep all that hang on it alive; and whoever reads from a queue takes the descriptions out. */
+bool og_is_tether(int fd)
 {
     bool found = false;
-    pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < strand_count && !found; i++)
-        found = strands[i].writer.fd == fd && og_still_ours(&strands[i].writer);
-    pthread_mutex_unlock(&lock);
+    og_lock();
+    for (int i = 0; i < strand_count && !found; i++)
+        found = strands[i].room && is_either(&strands[i].tether, fd);
+    found = found || is_either(&visitors.tether, fd);
+    og_unlock();
     return found;
 }
 
-/* Whether there is one at or below `top`, of which a child that copies so many fds
- * would have a copy. */
-bool og_writers_below(int top)
+/* Before a fork, with the lock held: so that its child can arm itself. Without sockets, or free fds, it just can't be
+ * on a tether, or can't at all. */
+void og_expect_visitor(void)
 {
-    bool found = false;
-    pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < strand_count && !found; i++)
-        found = strands[i].writer.fd <= top;
-    pthread_mutex_unlock(&lock);
-    return found;
+    int parts[2];
+    if (og_still_ours(&visitors.tether.end))
+        return;
+    /* Not made yet, or closed behind our back. */
+    og_close_if_ours(&visitors.reader);
+    og_close_if_ours(&visitors.sender);
+    if (og_tether_make(&visitors.tether, false, &visitors.reader, NULL) < 0) {
+        (void)og_make_pipe(&visitors.reader, &visitors.tether.end, O_NONBLOCK, NULL);
+    } else if (og_tether_parts(&visitors.tether, parts, NULL) == 0) {
+        (void)og_identify(&visitors.sender, og_above_stdio(parts[0]));
+        close(parts[1]);
+    }
+    og_close_if_ours(&visitors.tether.queue); /* nobody looks at it */
 }
 
-/* Around a fork: no child is born between pipe2() and the moment at which its
- * write end is known here. Makes the first pipe as well, so that a child forked
- * by whatever means can still arm itself, with die_with_parent(); without free
- * fds it just can't. */
-void og_lifelines_lock(void)
+/* In a forked child, which must not keep its siblings alive nor anybody waiting: closes its copies of what is in flight
+ * and of all tethers, but its `own` description. An armed one has no use for what visitors inherit. */
+void og_lifelines_leave(int own, bool visitor, struct own_fd *reader, struct own_fd *sender)
 {
-    pthread_mutex_lock(&lock);
-    (void)first_strand(NULL);
-}
-
-void og_lifelines_unlock(void)
-{
-    pthread_mutex_unlock(&lock);
-}
-
-/* In a child, which must not keep its siblings alive nor anybody waiting: closes
- * its copies of the parent's write ends, all but the one that it has a use for
- * itself. Changes no memory, since that is the parent's in a child of
- * clone(CLONE_VM). */
-void og_lifelines_close_copies(int used)
-{
-    for (size_t i = 0; i < strand_count; i++)
-        if (og_still_ours(&strands[i].writer))
-            close(strands[i].writer.fd);
-    for (size_t i = 0; i < kept_count; i++)
-        if (kept_from_forks[i].fd != used && og_still_ours(&kept_from_forks[i]))
-            close(kept_from_forks[i].fd);
-}
-
-/* In a forked child: closes those copies, then its siblings' descriptions, all but
- * its `own`. Returns the read end that is left of the parent's first pipe. */
-struct pipe_end og_lifelines_leave(int own)
-{
-    struct pipe_end left = reader;
-    og_lifelines_close_copies(-1);
-    for (size_t i = 0; i < description_count; i++)
-        if (descriptions[i].end.fd != own && (!descriptions[i].for_hook || owner_of(descriptions[i].end.fd)))
-            og_close_if_ours(&descriptions[i].end);
-    strand_count = kept_count = description_count = 0;
-    some_given_back = false;
-    spare = reader = OG_NO_PIPE;
-    return left;
+    for (int i = 0; i < strand_count; i++) {
+        struct strand *strand = &strands[i];
+        if (!strand->room)
+            continue;
+        og_tether_close(&strand->tether);
+        for (int k = 0; k < strand->made; k++) {
+            struct slot *slot = &strand->slots[k];
+            if (slot->fd >= 0 && slot->fd != own && (!slot->for_hook || owner_of(slot->fd) > 0))
+                close_number(strand, slot);
+        }
+    }
+    strand_count = looked_for = 0;
+    generation++;
+    og_tether_close(&visitors.tether);
+    if (!visitor) {
+        og_close_if_ours(&visitors.reader);
+        og_close_if_ours(&visitors.sender);
+    }
+    *reader = visitors.reader;
+    *sender = visitors.sender;
+    visitors.reader = visitors.sender = OG_NO_FD;
+    og_close_kept();
 }

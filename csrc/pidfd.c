@@ -195,8 +195,8 @@ int og_pidfd_wait(int pidfd, long long identity)
 void og_child_reap(struct og_child *child)
 {
     siginfo_t info;
-    /* Before it is reaped: then it is nobody's. */
-    bool armed = child->lifeline >= 0 && fcntl(child->lifeline, F_GETOWN) == child->pid;
+    /* Let go of: it was. Else before it is reaped: then it is nobody's. */
+    bool armed = child->lifeline < 0 || fcntl(child->lifeline, F_GETOWN) == child->pid;
     if (still_it(child->pidfd, child->identity))
         (void)waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG);
     child->running = 0;
@@ -230,7 +230,7 @@ int og_wait_readable(int fd, int milliseconds)
 
 /* An epoll has no identity that the kernel would tell. So ours has something in
  * it that has: a pipe, of which nothing is to be heard but one end of file. */
-static struct pipe_end mark = {.fd = -1};
+static struct own_fd mark = {.fd = -1};
 
 static int add_mark(int epoll)
 {
@@ -251,7 +251,7 @@ int og_epoll_is_ours(int epoll)
 /* To a new epoll; one at a time. */
 int og_epoll_mark(int epoll)
 {
-    struct pipe_end writer;
+    struct own_fd writer;
     og_close_if_ours(&mark);
     int code = og_pipe(&mark, &writer, 0);
     if (code < 0)

@@ -33,26 +33,51 @@ static inline int og_fail(struct og_error *err, int code, const char *call)
 /* To the outside: -errno, with the name of the call kept for og_failed_call(). */
 int og_report(const struct og_error *err);
 
-#define OG_NO_PIPE ((struct pipe_end){.fd = -1})
+/* --- fds.c */
 
-/* A description on which nobody may arm himself any more. A pipe has no use for this flag, and no effect on its
- * signals comes with it. */
-#define OG_REVOKED O_APPEND
+#define OG_NO_FD ((struct own_fd){.fd = -1})
 
+void og_lock(void);
+void og_unlock(void);
 int og_above_stdio(int fd);
-bool og_identify(struct pipe_end *end, int fd);
-int og_load(int fd, int sig, struct og_error *err);
-void og_give_back(struct og_child *child, bool armed);
-bool og_is_writer(int fd);
-bool og_writers_below(int top);
-void og_lifelines_lock(void);
-void og_lifelines_unlock(void);
+bool og_identify(struct own_fd *own, int fd);
+int og_make_pipe(struct own_fd *reader, struct own_fd *writer, int flags, struct og_error *err);
+size_t og_kept_from_forks(struct own_fd *into, size_t room);
+void og_close_kept(void);
+
+/* --- tether.c */
+
+struct og_tether {
+    struct own_fd end;           /* whoever has it keeps the children alive */
+    struct own_fd queue;         /* of their descriptions */
+    unsigned long long dev, ino; /* of the pipe */
+};
+
+int og_tether_make(struct og_tether *tether, bool single, struct own_fd *reader, struct og_error *err);
+void og_tether_close(struct og_tether *tether);
+int og_tether_parts(const struct og_tether *tether, int parts[2], struct og_error *err);
+int og_tether_add(int sender, int place, int fd, struct og_error *err);
+int og_tether_peek(const struct og_tether *tether, int place, struct og_error *err);
+int og_reopen(int reader, unsigned long long dev, unsigned long long ino, struct og_error *err);
+
+/* --- lifeline.c */
+
+/* A description on which nobody may arm himself any more; and one that hangs on no tether. A pipe's read end has no use
+ * for these flags, and no effect on its signals comes with them. */
+#define OG_REVOKED O_APPEND
+#define OG_FLAT O_DIRECT
+
+int og_load(int fd, int sig, int flags, struct og_error *err);
+void og_let_go(struct og_child *child, bool armed);
+void og_give_back(struct og_child *child, bool gone);
+bool og_is_tether(int fd);
+struct own_fd *og_not_for_children(int top);
+void og_expect_visitor(void);
 
 bool og_reaches_us(uid_t real, uid_t effective);
 
 /* Async-signal-safe: used between fork or clone and exec. */
-struct pipe_end og_lifelines_leave(int own);
-void og_lifelines_close_copies(int used);
+void og_lifelines_leave(int own, bool visitor, struct own_fd *reader, struct own_fd *sender);
 int og_make_mine(int fd, struct og_error *err);
 int og_set_pdeathsig(int sig, struct og_error *err);
 int og_die_if_hung_up(int fd, int sig, struct og_error *err);
@@ -67,7 +92,7 @@ struct og_spawn_child {
     bool no_handlers; /* clone3() has reset them */
     bool shares_fds;  /* with its parent, until it leaves that table */
     int top;          /* the highest fd that it needs */
-    bool has_writers; /* at or below that there is a lifeline's write end; the lock is held */
+    const struct own_fd *not_for_it; /* copies that it closes first of all; NULL: it has none */
     uint64_t mask;
 };
 

@@ -11,22 +11,31 @@
 
 const char *og_failed_call(void);
 
-/* --- lifeline.c: what a parent holds for its children -------------------- */
+/* --- fds.c: fds of ours ---------------------------------------------------- */
 
-/* An fd of ours, and what it referred to when we made it. A program may close our
+/* An fd, and what it referred to when we made it. A program may close our
  * fds (os.closerange) and get their numbers again for something else; we must
  * neither close nor use that. */
-struct pipe_end {
+struct own_fd {
     int fd;
     unsigned long long dev, ino;
 };
+
+int og_pipe(struct own_fd *reader, struct own_fd *writer, int keep_from_forks);
+int og_duplicate(struct own_fd *copy, int fd);
+int og_still_ours(const struct own_fd *own);
+void og_close_if_ours(struct own_fd *own);
+
+/* --- lifeline.c: what a parent holds for its children --------------------- */
 
 /* What a parent holds for one child. Made before there is anything to hold; each
  * call fills in what it has opened, so no signal handler of Python's can come
  * between the two. */
 struct og_child {
-    int lifeline; /* the description; -1: none */
-    int parent;   /* the process that has opened it; a forked child has only a copy of this struct */
+    int lifeline;     /* an fd of the description, until the child is armed; -1: none */
+    int strand, slot; /* where the description is; strand -1: nothing is held */
+    int flat;         /* the errno for which it hangs on no tether; 0: it does */
+    int generation;   /* of the process that has opened it; a forked child has only a copy of this struct */
     int pid;
     int pidfd;          /* close-on-exec; -1: there is no child */
     long long identity; /* of the pidfd: og_pidfd_identity() */
@@ -34,12 +43,9 @@ struct og_child {
 };
 
 int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hook);
+void og_lifeline_let_go(struct og_child *child);
 void og_lifeline_give_back(struct og_child *child);
-int og_lifeline_owner(int fd);
-int og_pipe(struct pipe_end *reader, struct pipe_end *writer, int keep_from_forks);
-int og_duplicate(struct pipe_end *copy, int fd);
-int og_still_ours(const struct pipe_end *end);
-void og_close_if_ours(struct pipe_end *end);
+int og_lifeline_owner(const struct og_child *child);
 
 /* --- arm.c: what a child does to die with it ------------------------------ */
 
@@ -47,10 +53,11 @@ void og_close_if_ours(struct pipe_end *end);
 struct og_origin {
     int parent;         /* pid of the forking process; 0: not forked, or forked before the shim was loaded */
     int by_main_thread; /* the forking thread was that process's main thread */
-    int lifeline;       /* read end of the parent's lifeline, shared with siblings; -1: none */
+    int lifeline;       /* read end of the parent's lifeline for those that arm themselves; -1: none */
     int armed;          /* the description that this process is armed on; -1: none */
     int armed_signal;   /* what it will be sent */
-    int held_by_parent; /* the parent holds that description too */
+    int held_by_parent; /* that description is there whatever this process closes */
+    int flat;           /* it hangs on no tether */
 };
 
 /* A start that is under way in a thread. */

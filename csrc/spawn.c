@@ -9,6 +9,7 @@
 #include "shim.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,27 +92,20 @@ static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
 {
     char stack[STACK_SIZE] __attribute__((aligned(16)));
     const uint64_t all = ~(uint64_t)0;
-    /* The alternative to closing all: see og_lifelines_close_copies(). No write
-     * end may be made or moved before the child has its table of fds. */
-    bool locked = !child->spawn->close_fds || child->has_writers;
 
-    if (locked)
-        og_lifelines_lock();
     og_set_signal_mask(&all, &child->mask);
     int files = child->shares_fds ? CLONE_FILES : 0;
     int pid = clone_child(stack, sizeof stack, memory | files | CLONE_VFORK | CLONE_PIDFD, child, pidfd);
     if (pid < 0)
         og_fail(child->err, errno, "clone");
     og_set_signal_mask(&child->mask, NULL);
-    if (locked)
-        og_lifelines_unlock();
     return pid;
 }
 
 static int reap(const struct og_spawn *s, int pidfd)
 {
     siginfo_t ignored;
-    (void)og_lifeline_owner(s->child->lifeline); /* once seen, another child may have it */
+    (void)og_lifeline_owner(s->child); /* once seen, another child may have it */
     while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
         ;
     close(pidfd);
@@ -172,14 +166,20 @@ static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, s
     static bool unavailable;
     child->shares_fds = memory && s->close_fds && !__atomic_load_n(&unavailable, __ATOMIC_RELAXED);
     child->top = top_of(child);
-    child->has_writers = child->top > STDERR_FILENO && og_writers_below(child->top);
+    struct own_fd *not_for_it = NULL;
+    if (!child->shares_fds || child->top > STDERR_FILENO) {
+        not_for_it = og_not_for_children(child->shares_fds ? child->top : INT_MAX);
+        if (!not_for_it)
+            return og_fail(err, ENOMEM, "malloc");
+    }
+    child->not_for_it = not_for_it;
     int code = start_once(child, memory, s, err);
+    free(not_for_it);
     if (code == 0 || strcmp(err->call, OG_LEAVE_FDS) != 0 || err->code == ENOMEM)
         return code;
     __atomic_store_n(&unavailable, true, __ATOMIC_RELAXED);
-    child->shares_fds = false;
     *err = (struct og_error){0, NULL};
-    return start_once(child, memory, s, err);
+    return start(child, memory, s, err);
 }
 
 /* What a program is executed with. */
@@ -234,7 +234,7 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     char *nothing[] = {NULL}, *launcher[] = {(char *)(uintptr_t)s->launcher, NULL};
     size_t size = 128 + (s->group_count > 0 ? (size_t)s->group_count * 12 : 0);
     char *header = malloc(size);
-    struct pipe_end reader, writer;
+    struct own_fd reader, writer;
     int code = header ? og_pipe(&reader, &writer, 1) : -ENOMEM;
     if (code < 0) {
         free(header);
@@ -324,7 +324,7 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     for (int i = 0; i < s->keep_count + 3; i++) {
         int fd = i < s->keep_count ? s->keep_fds[i] : s->stdio[i - s->keep_count];
         /* Looked at here: a number that is free now will be that of the child's pidfd. */
-        if (fd >= 0 && (fcntl(fd, F_GETFD) < 0 || og_is_writer(fd)))
+        if (fd >= 0 && (fcntl(fd, F_GETFD) < 0 || og_is_tether(fd)))
             return refused(s, EBADF, i < s->keep_count ? "fcntl(F_SETFD)" : "dup2");
     }
     lists.env_count = s->env_count >= 0 ? s->env_count : count_environ();
@@ -346,5 +346,6 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
         return refused(s, err.code, err.call);
     s->child->identity = og_pidfd_identity(s->child->pidfd);
     s->child->running = 1;
+    og_lifeline_let_go(s->child);
     return 0;
 }

@@ -56,7 +56,7 @@ struct entry { /* of getdents64(2) */
     char name[];
 };
 
-static bool close_listed(int first, int last, bool writers)
+static bool close_listed(int first, int last)
 {
     char buffer[1024] __attribute__((aligned(8)));
     long got;
@@ -67,8 +67,7 @@ static bool close_listed(int first, int last, bool writers)
             int fd = 0; /* of "." and ".." as well */
             for (const char *digit = entry->name; *digit >= '0' && *digit <= '9'; digit++)
                 fd = 10 * fd + *digit - '0';
-            if (fd >= first && fd <= last && fd != list &&
-                (!writers || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY))
+            if (fd >= first && fd <= last && fd != list)
                 close(fd);
             at += entry->length;
         }
@@ -80,14 +79,14 @@ static void close_between(int first, int last)
 {
     if (first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
         return;
-    /* Refused by a seccomp filter. Write ends first, see close_others(). Not down from
-     * the limit, which in a container may be 2^30; only without /proc. */
-    if (close_listed(first, last, true) && close_listed(first, last, false))
+    /* Refused by a seccomp filter. Not up to the limit, which in a container may be 2^30;
+     * only without /proc. */
+    if (close_listed(first, last))
         return;
     struct rlimit limit;
     if (last == INT32_MAX)
         last = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < INT32_MAX ? (int)limit.rlim_max : 1 << 20;
-    for (int fd = last; fd >= first; fd--)
+    for (int fd = first; fd <= last; fd++)
         close(fd);
 }
 
@@ -118,27 +117,26 @@ static int next_kept(const struct og_spawn_child *a, int to, int *i)
  * ones of that time, the program may find free numbers from 64 on skipped if its
  * parent had 64 and more open.)
  *
- * If the parent is gone by now, this closes its fds as its exit would have: the
- * lifelines' write ends first, and so we are killed here. Hence no look at the
- * lifeline afterwards. A copy of a write end, where there is one, goes at once:
- * what follows may take long (chdir), and whoever is started meanwhile has its
- * description in the parent alone. */
+ * If the parent is gone by now, this drops the last of its fds as its exit would
+ * have, the tethers among them, and so we are killed here. Hence no look at the
+ * lifeline afterwards. */
 static int leave_fds(const struct og_spawn_child *a, struct og_error *err)
 {
     if (syscall(SYS_close_range, (unsigned)a->top + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE) < 0)
         return og_fail(err, errno, OG_LEAVE_FDS);
-    if (a->has_writers)
-        og_lifelines_close_copies(a->report);
     return 0;
 }
 
-/* Closes everything else above stderr: with that, every copy of a lifeline's
- * write end, whoever made it.
- *
- * From the top down. If the parent is gone by now, these may be the last copies
- * of a write end and of an elder sibling's description, which must hear of the
- * former's end. Write ends are above descriptions, and of one close_range() the
- * kernel releases the highest first, as at exit. */
+/* Copies of tethers: what follows may take long (chdir), and nobody else's end may
+ * wait for it. One that was made after the list goes with the exec. */
+static void close_copies(const struct og_spawn_child *a)
+{
+    for (const struct own_fd *own = a->not_for_it; own && own->fd >= 0; own++)
+        if (own->fd != a->report && og_still_ours(own))
+            close(own->fd);
+}
+
+/* Closes everything else above stderr. */
 static void close_others(const struct og_spawn_child *a)
 {
     int last = INT32_MAX, i = a->spawn->keep_count - 1;
@@ -202,6 +200,7 @@ int og_spawn_child(void *argument)
         goto fail;
     if (a->shares_fds && leave_fds(a, err) < 0)
         goto fail;
+    close_copies(a);
     for (int i = 0; i < s->keep_count; i++)
         if (make_inheritable(s->keep_fds[i], err) < 0)
             goto fail;
@@ -230,12 +229,8 @@ int og_spawn_child(void *argument)
     /* Cleared by a change of ids, so after it. */
     if (s->pdeathsig && og_set_pdeathsig(SIGKILL, err) < 0)
         goto fail;
-    /* Before the look at the lifeline: our own copies of its write end would
-     * hide that the parent is gone. */
     if (s->close_fds)
         close_others(a);
-    else
-        og_lifelines_close_copies(a->report);
     if (s->child->lifeline >= 0 && !a->shares_fds && og_die_if_hung_up(s->child->lifeline, s->signal, err) < 0)
         goto fail;
     if (!a->no_handlers)

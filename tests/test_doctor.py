@@ -11,6 +11,8 @@ import pytest
 from trees import RUN, public_run
 from witness import ACTORS, DEATH
 
+from orphanguard._guard import FLAT
+
 FILTERED = f"""
 import errno, os, sys
 sys.path.insert(0, {str(ACTORS)!r})
@@ -32,6 +34,7 @@ def test_here() -> None:
     status, found = examine()
     assert status == 0
     assert found["lifeline"]["ok"] is True
+    assert found["tether"]["ok"] is True
     assert found["tree=subreaper"]["ok"] is True
     assert os.uname().release in found["kernel"]["why"]
 
@@ -61,6 +64,16 @@ def test_what_is_refused_is_named(call: str, error: str, refused: dict[str, str]
     for name, why in refused.items():
         assert found[name]["ok"] is False
         assert why in found[name]["why"]
+
+
+@pytest.mark.parametrize("call", ["socketpair", "sendmsg", "recvmsg", "setsockopt"])
+def test_a_tether_is_not_needed(call: str) -> None:
+    """Where it is refused children are guarded less well, and are guarded."""
+    status, found = examine(FILTERED + DOCTOR, call, "EPERM")
+    assert status == 0
+    assert found["lifeline"]["ok"] is True
+    assert found["tether"]["ok"] is False
+    assert found["tether"]["why"] == f"Operation not permitted: {FLAT}"
 
 
 def test_plain() -> None:

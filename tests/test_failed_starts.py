@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fdtable import open_fds
 from witness import METHODS, children_of
 
 import orphanguard
@@ -27,19 +28,8 @@ def nothing() -> None:
     pass
 
 
-lifeline_open = _native.lifeline_open  # tests replace it
-
-
 def state() -> tuple[object, ...]:
-    """Without the description that is kept for the next child."""
-    kept = lifeline_open(pdeathsig=False)
-    fds = {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}")}
-    _native.lifeline_close(kept)
-    return (
-        sorted(fds - {kept}),
-        sorted(children_of(os.getpid())),
-        threading.active_count(),
-    )
+    return open_fds(), sorted(children_of(os.getpid())), threading.active_count()
 
 
 @contextlib.contextmanager
@@ -76,7 +66,6 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
         for room in range(40):
             process = context.Process(target=nothing, tree=tree)
             before = state()
-            kept = _native.lifeline_open(pdeathsig=False)  # so that a new one has to be made
             try:
                 with soft_limit(number_after(room)):
                     process.start()
@@ -89,8 +78,6 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
                 assert process.exitcode == 0
                 process.close()
                 break
-            finally:
-                _native.lifeline_close(kept)
             assert state() == before
         else:
             raise AssertionError("never succeeded")
@@ -180,10 +167,14 @@ print("then", process.exitcode)
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_the_kernel_refuses_to_clone(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "calls"),
+    [("fork", "clone:when=2"), ("spawn", "clone3"), ("fork", "clone,clone3"), ("spawn", "clone,clone3")],
+)
+def test_the_kernel_refuses_to_clone(method: str, calls: str) -> None:
+    """The child; or its tether as well, which is made by the first clone()."""
     program = Path(__file__).parent / "actors" / "failing_start.py"
-    inject = "inject=clone,clone3:error=EAGAIN" + (":when=1" if method == "fork" else "")
+    inject = f"inject={calls}:error=EAGAIN"
     result = subprocess.run(
         ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", inject, sys.executable, program, method],
         capture_output=True,

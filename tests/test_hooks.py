@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from test_never_early import in_a_thread_that_ends
-from witness import DEATH, LIFE, METHODS, Token, Watched, parent
+from witness import ACTORS, DEATH, LIFE, METHODS, Token, Watched, parent
 
 import orphanguard
 
@@ -545,13 +545,19 @@ signal.pause()
     assert said_by(program) == ["lifeline", "0"]
 
 
-def test_again_after_its_own_lifeline_was_closed() -> None:
+@pytest.mark.parametrize(("refused", "armed"), [("", "lifeline"), ("sendmsg", "pdeathsig")], ids=["", "off the tether"])
+def test_again_after_it_has_closed_its_fds(refused: str, armed: str) -> None:
+    """The tether holds its description; without that it is lost."""
     program = f"""{START}
 import warnings
+sys.path.insert(0, {str(ACTORS)!r})
+import filtered
 warnings.simplefilter("ignore")
 def start():
     if os.fork() == 0:
-        say(*orphanguard.die_with_parent().layers)
+        if {refused!r}: filtered.refuse({refused!r}, 1)
+        guard = orphanguard.die_with_parent()
+        say("the child closes all its fds" in guard.defeated_by, *guard.layers)
         os.closerange(3, 2000)
         say(*orphanguard.die_with_parent().layers)
         say("end")
@@ -559,7 +565,7 @@ def start():
 threading.Thread(target=lambda: (start(), signal.pause()), daemon=True).start()
 signal.pause()
 """
-    assert said_by(program) == ["lifeline", "pdeathsig"]
+    assert said_by(program) == [f"{bool(refused)} lifeline", armed]
 
 
 def test_the_parent_is_a_zombie() -> None:

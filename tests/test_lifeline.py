@@ -1,7 +1,8 @@
-"""The lifeline's fds: few of them, in the right order, wherever the free numbers are."""
+"""What a parent holds for its children: few fds, wherever the free numbers are, and each child's own to its end."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,7 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from witness import DEATH, LIFE, METHODS, Watched, family
+from fdtable import tethers
+from witness import DEATH, LIFE, METHODS, Watched, family, wait_for
 
 import orphanguard
 from orphanguard import _native
@@ -21,48 +23,54 @@ def limit(soft): resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getr
 """
 
 
-def lifeline_fds(pid: int) -> tuple[list[int], list[int]]:
-    """The write ends and the armed or armable read ends of a process, from /proc/PID/fdinfo."""
-    by_pipe: dict[str, tuple[list[int], list[int]]] = {}
+def pipes_of_lifelines(pid: int) -> list[int]:
+    """Read ends that can be owned, and the write ends of their pipes, in a process's table of fds."""
+    ends: dict[str, list[int]] = {}
+    owned = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
+        with contextlib.suppress(FileNotFoundError):  # of the listing itself
             target = os.readlink(f"/proc/{pid}/fd/{name}")
-        except FileNotFoundError:  # of the listing itself
-            continue
-        if not target.startswith("pipe:"):
-            continue
-        with open(f"/proc/{pid}/fdinfo/{name}") as info:
-            flags = int(next(line for line in info if line.startswith("flags:")).split()[1], 8)
-        ends = by_pipe.setdefault(target, ([], []))
-        if flags & os.O_ACCMODE == os.O_WRONLY:
-            ends[0].append(int(name))
-        elif flags & fcntl.FASYNC:
-            ends[1].append(int(name))
-    writers = [fd for writes, reads in by_pipe.values() if reads for fd in writes]
-    readers = [fd for _, reads in by_pipe.values() for fd in reads]
-    return writers, readers
+            flags = int(Path(f"/proc/{pid}/fdinfo/{name}").read_text().split()[3], 8)
+            if target.startswith("pipe:"):
+                ends.setdefault(target, []).append(int(name))
+                owned |= {target} if flags & fcntl.FASYNC else set()
+    return sorted(fd for target in owned for fd in ends[target])
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_two_fds_a_child_and_no_thread(method: str) -> None:
+def test_one_fd_a_child_and_no_thread(method: str) -> None:
     with family(method, count=1) as (parent, _):
         count = "say(fds=len(os.listdir('/proc/self/fd')), threads=threading.active_count())"
-        take_spare = "from orphanguard import _native as n; spare = n.lifeline_open(pdeathsig=False)"
-        parent.tell(take_spare)
         before = parent.ask(count)
         parent.tell("more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(10)]")
         parent.tell("[p.start() for p in more]; children = [queue.get() for _ in more]")
         after = parent.ask(count)
-        # The fork server's status pipe is the third: where the kernel can't tell, the server does.
-        each = 3 if method == "forkserver" else 2
+        # The fork server's status pipe is the second: where the kernel can't tell, the server does.
+        each = 2 if method == "forkserver" else 1
         assert after["fds"] - before["fds"] == 10 * each
         assert after["threads"] == before["threads"] == 1
+        assert pipes_of_lifelines(parent.process.pid) == []
         parent.ask("[(p.kill(), p.join(), p.close()) for p in more]; say(done=True)")
-        # One description in all is kept, for the next child.
-        assert parent.ask(count) == before | {"fds": before["fds"] + 1}
+        assert parent.ask(count) == before
 
 
-# Where the free numbers are when the children start: none above, holes below, one by one to the limit.
+@pytest.mark.usefixtures("many_fds")
+@pytest.mark.parametrize("kind", ["Process", "Popen"])
+def test_two_fds_for_64_children(kind: str) -> None:
+    make = {"Process": "ctx.Process(target=idle)", "Popen": "orphanguard.Popen(['sleep', '1000'])"}[kind]
+    start = "[p.start() for p in more]" if kind == "Process" else "None"
+    count = "say(fds=len(os.listdir('/proc/self/fd')))"
+    with family("fork", count=1) as (parent, _):
+        before = parent.ask(f"import orphanguard; {count}")["fds"]
+        assert len(tethers(parent.process.pid)) == 2
+        for left, pairs in (63, 1), (1, 2), (64, 3):  # beside the first
+            parent.tell(f"more = [{make} for _ in range({left})]; {start}; processes.extend(more)")
+            before += left
+            assert parent.ask(count)["fds"] == before + 2 * (pairs - 1)
+            assert len(tethers(parent.process.pid)) == 2 * pairs
+
+
+# Where the free numbers are when the children start.
 PLACES = {
     "soft limit of 64": "limit(64)",
     "soft limit of 24": "limit(24)",
@@ -82,17 +90,9 @@ PLACES = {
         "    except OSError: break\n"
         "[os.close(fd) for fd in keep[-40:]]"
     ),
-    "the write end in the way": (
-        # Made first and low, under a low limit; then everything below it is taken.
-        "limit(40); import orphanguard._native as n; n.lifeline_close(n.lifeline_open(pdeathsig=False)); limit(4096)\n"
-        "keep = [os.dup(0) for _ in range(60)]"
-    ),
-    "the write end at the very top, nothing else free below": (
-        "limit(60); import orphanguard._native as n; n.lifeline_close(n.lifeline_open(pdeathsig=False)); keep = []\n"
-        "while True:\n"
-        "    try: keep.append(os.dup(0))\n"
-        "    except OSError: break\n"
-        "[os.close(fd) for fd in keep[-14:]]"
+    "the tether in the way": (
+        # Made first and low; then everything below it is taken.
+        "import orphanguard; orphanguard.Popen(['true']).wait()\nkeep = [os.dup(0) for _ in range(60)]"
     ),
 }
 
@@ -102,47 +102,15 @@ PLACES = {
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_wherever_the_free_numbers_are(method: str, place: str) -> None:
     with family(method, "ended", extra=("--before", SETUP + PLACES[place])) as (parent, children):
-        writers, readers = lifeline_fds(parent.process.pid)
-        assert len(writers) == 1
-        assert len(readers) >= 2
-        assert max(readers) < writers[0]
+        assert len(tethers(parent.process.pid)) == 2
         assert len(children.alive(within=LIFE)) == 2
         parent.kill()
         assert children.alive(within=DEATH) == []
 
 
-@pytest.mark.usefixtures("many_fds")
-def test_the_order_is_kept_while_the_write_ends_move() -> None:
-    """Many children push them up, and more pipes come; none of those that came before may notice."""
-    with family("fork", "ended", count=5, extra=("--before", SETUP + "limit(60)")) as (parent, first):
-        parent.tell("limit(4096)")
-        parent.tell("more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(160)]")
-        later = parent.ask("[p.start() for p in more]; say(children=[queue.get() for _ in more])")
-        children = parent.watch(later["children"])
-        writers, readers = lifeline_fds(parent.process.pid)
-        assert len(writers) == 3  # 64 children on a pipe
-        assert len(readers) == 165
-        assert max(readers) < min(writers)
-        assert len(first.alive(within=LIFE)) == 5
-        parent.kill()
-        assert children.alive(within=DEATH) == []
-        assert first.alive(within=DEATH) == []
-
-
-def test_room_on_a_pipe_is_used_again() -> None:
-    with family("fork", count=1) as (parent, _):
-        for _ in range(3):
-            parent.tell("more = [ctx.Process(target=idle) for _ in range(100)]; [p.start() for p in more]")
-            parent.tell("[p.kill() for p in more]; [p.join() for p in more]; [p.close() for p in more]")
-        parent.ask("say(done=True)")
-        pipes = {
-            os.readlink(f"/proc/{parent.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{parent.process.pid}/fd")
-        }
-        assert len([target for target in pipes if target.startswith("pipe:")]) <= 6  # 2 lifelines, the queue, stdio
-
-
 def test_without_proc() -> None:
-    """A description can't be re-opened: a pipe for each child. In a chroot, and as an unprivileged user would be."""
+    """A description can't be re-opened: a pipe, and a tether, for each child. In a chroot, and as an unprivileged user
+    would be."""
     if os.geteuid() != 0:
         pytest.skip("only root can unmount /proc, in a mount namespace of its own")
     before = (
@@ -151,11 +119,11 @@ def test_without_proc() -> None:
         "assert libc.mount(b'none', b'/proc', b'tmpfs', 0, None) == 0"
     )
     with family("fork", "main", count=3, extra=("--before", before)) as (parent, children):
-        writers, readers = lifeline_fds(parent.process.pid)
-        assert len(writers) == len(readers) == 3
+        assert len(tethers(parent.process.pid)) == 2 * 3 + 1  # one that would be for 64, if there were descriptions
+        assert parent.ask("say(flat=[p._popen.child.flat for p in processes])") == {"flat": [0, 0, 0]}
         fds = len(os.listdir(f"/proc/{parent.process.pid}/fd"))
         parent.ask("processes[1].kill(); processes[1].join(); say(done=True)")
-        assert len(os.listdir(f"/proc/{parent.process.pid}/fd")) == fds - 2  # its pipe; the pidfd stays until close()
+        assert len(os.listdir(f"/proc/{parent.process.pid}/fd")) == fds - 2  # its tether; the pidfd stays until close()
         assert len(children.alive(within=LIFE)) == 2
         parent.kill()
         assert children.alive(within=DEATH) == []
@@ -164,28 +132,34 @@ def test_without_proc() -> None:
 def test_the_owner_is_the_child_and_then_nobody() -> None:
     process = orphanguard.get_context("fork").Process(target=signal.pause)
     process.start()
-    lifeline = process._popen.child.lifeline
-    assert fcntl.fcntl(lifeline, fcntl.F_GETSIG) == signal.SIGKILL
-    while not _native.lifeline_owner(lifeline):
-        pass
-    assert _native.lifeline_owner(lifeline) == process.pid
-    spare = os.dup(lifeline)
+    held = process._popen.child.held
+    assert held.lifeline == -1
+    assert wait_for(lambda: _native.lifeline_owner(held)) == process.pid  # it is armed when it has run
     process.kill()
     process.join()
-    assert _native.lifeline_owner(spare) == 0
-    os.close(spare)
+    assert held.strand == -1
+    assert _native.lifeline_owner(held) == 0
+    process.close()
 
+
+def test_loaded_before_there_is_a_child() -> None:
+    held, _gives_back = _native.child()
+    _native.lifeline_open(held, pdeathsig=False)
+    assert fcntl.fcntl(held.lifeline, F_GETSIG) == signal.SIGKILL
+    assert fcntl.fcntl(held.lifeline, fcntl.F_GETFL) & fcntl.FASYNC
+    assert fcntl.fcntl(held.lifeline, fcntl.F_GETOWN) == 0
+    assert not os.get_inheritable(held.lifeline)
+
+
+F_GETSIG = 11  # linux/fcntl.h
 
 GIVEN_BACK = """
 import os, signal, sys, threading, orphanguard
 from orphanguard import _native
 def start():  # in a thread that ends: no PDEATHSIG helps
-    program = orphanguard.Popen(["sleep", "1000"])
-    lifeline = program._child.lifeline
-    if sys.argv[1] == "given back":
+    program = orphanguard.Popen(["sleep", "1000"], guard=sys.argv[1] == "True")
+    if program._child:
         _native.lifeline_give_back(program._child.held)
-    else:
-        os.close(lifeline)
     other = orphanguard.Popen(["sleep", "1000"])
     print(program.pid, other.pid, flush=True)
     programs.append((program, other))
@@ -197,57 +171,66 @@ signal.pause()
 """
 
 
-@pytest.mark.parametrize("how", ["given back", "closed"])
-def test_a_lifeline_that_is_given_back_too_early(how: str) -> None:
-    """It stays as it is while its owner lives, and nobody else gets it. Closed, that one would outlive the parent."""
-    with subprocess.Popen([sys.executable, "-c", GIVEN_BACK, how], stdout=subprocess.PIPE) as parent:
+@pytest.mark.parametrize("guard", [True, False])
+def test_a_lifeline_that_is_given_back_too_early(guard: bool) -> None:
+    """It stays as it is while its owner lives, and nobody else gets it."""
+    with subprocess.Popen([sys.executable, "-c", GIVEN_BACK, str(guard)], stdout=subprocess.PIPE) as parent:
         program, other = map(int, parent.stdout.readline().split())
         first, second = Watched([program]), Watched([other])
         parent.kill()
         assert second.alive(within=DEATH) == []
-        assert first.alive(within=DEATH if how == "given back" else LIFE) == ([] if how == "given back" else [program])
+        assert first.alive(within=DEATH if guard else LIFE) == ([] if guard else [program])
         first.close()
         second.close()
 
 
-def test_a_lifeline_that_was_given_back_too_early_is_closed_later() -> None:
-    program = orphanguard.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL)
-    lifeline = program._child.lifeline
-    _native.lifeline_give_back(program._child.held)
-    others = [_native.lifeline_open(pdeathsig=False) for _ in range(2)]
-    assert lifeline not in others
-    program.kill()
-    program.wait()
-    more = [_native.lifeline_open(pdeathsig=False) for _ in range(2)]
-    assert lifeline in more  # that very one, or its number
-    for fd in (*others, *more):
-        _native.lifeline_close(fd)
+def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
+    def places() -> list[tuple[int, int]]:
+        """Where the next three are."""
+        three = [_native.child() for _ in range(3)]
+        for held, _ in three:
+            _native.lifeline_open(held, pdeathsig=False)
+        found = [(held.strand, held.slot) for held, _ in three]
+        for held, _ in three:
+            _native.lifeline_let_go(held)  # as if a child were armed on it: they are good for the next ones
+            _native.lifeline_give_back(held)
+        return found
+
+    with contextlib.ExitStack() as stack:
+        program = orphanguard.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL)
+        stack.callback(program.wait)
+        stack.callback(program.kill)
+        held = program._child.held
+        place = held.strand, held.slot
+        _native.lifeline_give_back(held)
+        assert place not in places()
+        assert place not in places()
+    assert place in places()
 
 
-F_GETSIG = 11  # linux/fcntl.h
-
-
-def loaded() -> list[int]:
-    """Its descriptions of lifelines."""
-    fds = [int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
-    return [fd for fd in fds if fcntl.fcntl(fd, F_GETSIG) == signal.SIGKILL]
-
-
-def test_a_forked_child_has_no_siblings_description() -> None:
-    """Else it could be the last to have it, in the middle of the parent's end."""
+def test_a_forked_child_has_no_tether() -> None:
+    """Else it would keep its siblings alive."""
     programs = [orphanguard.Popen(["sleep", "1000"]) for _ in range(3)]
-    assert len(loaded()) >= 3
+    mine = tethers()
+    assert mine
     reader, writer = os.pipe()
+
+    def tell() -> None:
+        os.write(writer, json.dumps([tethers(), pipes_of_lifelines(os.getpid())]).encode())
+
     if os.fork() == 0:
-        os.write(writer, bytes([len(loaded())]))
+        tell()
         os._exit(0)
-    assert os.read(reader, 1) == b"\0"
+    assert json.loads(os.read(reader, 1000)) == [[], []]
     os.wait()
-    process = orphanguard.get_context("fork").Process(target=lambda: os.write(writer, bytes([len(loaded())])))
+    process = orphanguard.get_context("fork").Process(target=tell)
     process.start()
-    assert os.read(reader, 1) == b"\1"  # its own
+    there, own = json.loads(os.read(reader, 1000))
+    assert there == []
+    assert len(own) == 1
     process.join()
     process.close()
+    assert tethers() == mine
     for fd in reader, writer:
         os.close(fd)
     for program in programs:
@@ -256,14 +239,11 @@ def test_a_forked_child_has_no_siblings_description() -> None:
 
 
 def test_fds_are_close_on_exec() -> None:
-    fd = _native.lifeline_open(pdeathsig=False)
-    assert not os.get_inheritable(fd)
-    _native.lifeline_close(fd)
     with family("fork") as (parent, _):
-        writers, readers = lifeline_fds(parent.process.pid)
-        for end in (*writers, *readers):
-            with open(f"/proc/{parent.process.pid}/fdinfo/{end}") as info:
-                assert int(info.read().split()[3], 8) & os.O_CLOEXEC
+        parent.ask("forked = os.fork() or os._exit(0); os.waitpid(forked, 0); say(done=True)")
+        fds = Path(f"/proc/{parent.process.pid}/fdinfo").iterdir()
+        inherited = [info.name for info in fds if not int(info.read_text().split()[3], 8) & os.O_CLOEXEC]
+        assert sorted(inherited) == ["0", "1", "2"]
 
 
 WITHOUT_STDIO = """

@@ -23,7 +23,7 @@ def test_parent_drops_its_uid(method: str, thread: str, needs_root_for) -> None:
 
 
 def test_starts_after_the_uid_was_dropped(needs_root_for) -> None:
-    """The pipe belongs to root, so a description of it can't be re-opened: then each child has a pipe of its own."""
+    """The pipe belongs to root, so a description of it can't be re-opened: then each child has one of its own."""
     needs_root_for(True, "only root can change its uid")
     with family("fork") as (parent_, first):
         later = parent_.ask(
@@ -56,7 +56,7 @@ def test_parent_executes_another_program_unguarded() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_parent_closes_all_its_fds(method: str) -> None:
-    """Documented, not wanted: the write end of the lifeline is gone, so the children die early."""
+    """Documented, not wanted: the tether is gone, so the children die early."""
     with family(method, "ended") as (parent_, children):
         parent_.tell("os.closerange(3, 20000)")
         assert children.alive(within=DEATH) == []
@@ -94,7 +94,7 @@ def test_a_fork_that_is_not_ours_holds_nobody_up(how: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_program_that_is_not_ours_holds_nobody_up(method: str) -> None:
-    """close_fds=False: only close-on-exec keeps the write end out of it."""
+    """close_fds=False: only close-on-exec keeps the tether out of it."""
     with family(method, "ended") as (parent_, children):
         sibling = parent_.ask(
             "import subprocess; p = subprocess.Popen(['sleep', '1000'], close_fds=False); say(pid=p.pid)"
@@ -242,14 +242,32 @@ def test_an_unguarded_fork_does_not_hide_that_the_fork_server_is_gone() -> None:
         assert answer["exitcode"] == 255
 
 
+CLOSE = """
+fds = sorted((int(fd) for fd in os.listdir("/proc/self/fd")), reverse={})
+[os.close(fd) for fd in fds if fd > 2 and os.path.exists(f"/proc/self/fd/{{fd}}")]
+say(done=True)
+"""
+
+
+@pytest.mark.parametrize("order", ["lowest first", "highest first"])
 @pytest.mark.parametrize("thread", ["main", "ended"])
-def test_parent_closes_its_fds_one_by_one(thread: str) -> None:
-    """Documented, not wanted: lowest first, so the read ends are gone before the write end is. A child that has
-    closed its own copy, or executed a program, has lost its lifeline then; PDEATHSIG remains, from the main thread."""
+def test_parent_closes_its_fds_one_by_one(thread: str, order: str) -> None:
+    """Documented, not wanted: the tether goes, so the children die early. None is lost, whatever it has closed."""
     with family("fork", thread, child="close_fds") as (parent_, children):
         assert len(children.alive(within=LIFE)) == 2
-        parent_.tell("fds = sorted(map(int, os.listdir('/proc/self/fd')))")
-        parent_.ask("[os.close(fd) for fd in fds if fd > 2 and os.path.exists(f'/proc/self/fd/{fd}')]; say(done=True)")
+        parent_.ask(f"exec({CLOSE.format(order == 'highest first')!r})")
+        assert children.alive(within=DEATH) == []
+        assert parent_.process.poll() is None
+
+
+@pytest.mark.parametrize("thread", ["main", "ended"])
+def test_parent_closes_its_fds_one_by_one_without_sockets(thread: str) -> None:
+    """The control, and documented: both ends of a pipe are in the parent's table, and the read end is the lower one.
+    The child is lost then, and lives, unless PDEATHSIG is armed as well."""
+    refused = ("--before", "import filtered; filtered.refuse('socketpair', 1)")
+    with family("fork", thread, child="close_fds", extra=refused) as (parent_, children):
+        assert len(children.alive(within=LIFE)) == 2  # and both have closed theirs
+        parent_.ask(f"exec({CLOSE.format(False)!r})")
         assert len(children.alive(within=LIFE)) == 2
         parent_.kill()
         assert len(children.alive(within=LIFE if thread == "ended" else DEATH)) == (2 if thread == "ended" else 0)

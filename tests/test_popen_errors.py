@@ -12,8 +12,8 @@ import warnings
 from pathlib import Path
 
 import pytest
+from fdtable import open_fds, settle, tethers
 from test_failed_starts import number_after, soft_limit, state
-from test_lifeline import lifeline_fds
 
 import orphanguard
 from orphanguard import _native, subprocess
@@ -132,16 +132,12 @@ def raised(popen: object, call: str, scope: dict[str, object]) -> tuple[object, 
 
 def theirs(call: str, scope: dict[str, object]) -> tuple[tuple[object, ...], set[int]]:
     """What the standard library raises, and the fds that it has left open."""
-    before = fds()
+    before = open_fds()
     expected = raised(standard.Popen, call, scope)
-    forgotten = fds() - before
+    forgotten = set(open_fds()) - set(before)
     for fd in forgotten:
         os.close(fd)
     return expected, forgotten
-
-
-def fds() -> set[int]:
-    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.lexists(f"/proc/self/fd/{fd}")}
 
 
 @pytest.mark.parametrize("options", ["", ", stdin=PIPE, stdout=PIPE", ", guard=False"])
@@ -150,7 +146,6 @@ def test_the_same_exception(options: str, tmp_path: Path) -> None:
     (tmp_path / "script").write_text("no program")
     (tmp_path / "script").chmod(0o755)
     different = {}
-    raised(subprocess.Popen, "'/nonexistent'", {})  # the lifeline is made
     for name, call in CALLS.items():
         scope = {"DIR": str(tmp_path), "PIPE": standard.PIPE}
         extra = "" if "std" in call and "PIPE" in options else options
@@ -181,9 +176,9 @@ def test_no_pipe_is_left(name: str) -> None:
     call += "".join(f", {stream}=-1" for stream in ("stdin", "stdout", "stderr") if f"{stream}=" not in call)
     expected, forgotten = theirs(call, {})
     assert forgotten or sys.version_info >= mended  # the control
-    before = fds()
+    before = open_fds()
     assert raised(subprocess.Popen, call, {}) == expected
-    assert fds() == before
+    assert open_fds() == before
 
 
 def test_minus_one_is_no_user() -> None:
@@ -221,7 +216,6 @@ def test_out_of_fds_at_any_point(way: str, in_thread: bool) -> None:
         subprocess.run(["true"], **WAYS[way])
         for room in range(40):
             before = state()
-            kept = _native.lifeline_open(pdeathsig=False)  # so that a new one has to be made
             try:
                 with soft_limit(number_after(room)):
                     process = subprocess.Popen(["cat", "/dev/null"], **WAYS[way])
@@ -232,8 +226,6 @@ def test_out_of_fds_at_any_point(way: str, in_thread: bool) -> None:
                 with process:
                     assert process.wait() == 0
                 break
-            finally:
-                _native.lifeline_close(kept)
             assert state() == before
         else:
             raise AssertionError("never succeeded")
@@ -370,13 +362,14 @@ def test_run_kills_what_it_started_when_a_handler_raises() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_closed_fd_is_not_the_childs_own_pidfd() -> None:
-    """Which gets the lowest number that is free in the table that the child begins with."""
+@pytest.mark.parametrize("how", [{}, {"user": os.geteuid()}, {"guard": False}], ids=str)
+def test_a_closed_fd_is_not_one_of_ours(how: dict[str, object]) -> None:
+    """The lifeline, or the pidfd, get the lowest number that is free."""
     lowest = os.open("/", os.O_PATH)
     os.close(lowest)
     for keywords in {"stdin": lowest}, {"stdout": lowest}, {"stderr": lowest}, {"pass_fds": [lowest]}:
         with pytest.raises(OSError) as caught:
-            subprocess.Popen(["true"], **keywords)
+            subprocess.Popen(["true"], **keywords, **how)
         assert caught.value.errno == errno.EBADF
         assert type(caught.value) is OSError
 
@@ -389,12 +382,13 @@ def test_it_names_what_was_refused() -> None:
     assert not isinstance(caught.value, orphanguard.GuardUnavailable)
 
 
-@pytest.mark.parametrize("keywords", [{"pass_fds": True}, {"stdin": True}])
-def test_a_lifeline_is_not_passed_on(keywords: dict[str, object]) -> None:
-    """A number that the program has closed, and that is our write end's by now: its holder would keep all alive."""
-    _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
-    writers, _ = lifeline_fds(os.getpid())
-    for name in keywords:
+@pytest.mark.parametrize("how", ["pass_fds", "stdin"])
+def test_a_tether_is_not_passed_on(how: str) -> None:
+    """The program has closed that number, and it is ours by now. Who has a tether keeps all alive, and who reads from a
+    queue takes out what children hang on."""
+    settle()
+    assert len(tethers()) >= 2
+    for fd in tethers():
         with pytest.raises(OSError) as caught:
-            subprocess.Popen(["true"], **{name: (writers[0],) if name == "pass_fds" else writers[0]})
+            subprocess.Popen(["true"], **{how: (fd,) if how == "pass_fds" else fd})
         assert caught.value.errno == errno.EBADF

@@ -99,7 +99,7 @@ def test_held_under_docker(where: str) -> None:
     assert killed_while_held("main", f"Popen(SLEEP{options})", *injections, library="guarded") == []
 
 
-# The last start of a parent, which is held while the parent dies: it has copies of all the others' lifelines.
+# The last start of a parent, which is held while the parent dies: it may have a copy of what all the others hang on.
 YOUNGEST = {
     "ours": "Popen(SLEEP, cwd='/')",
     "ours, close_fds=False": "Popen(SLEEP, cwd='/', close_fds=False)",
@@ -116,11 +116,8 @@ ELDER = ("Popen(SLEEP)", "Popen(SLEEP, close_fds=False)", "Popen(SLEEP, preexec_
 @pytest.mark.parametrize("more", [(), ("close_range:error=EPERM",)], ids=["", "without close_range"])
 @pytest.mark.parametrize("which", YOUNGEST)
 def test_killed_while_a_younger_sibling_is_held(which: str, more: tuple[str, ...]) -> None:
-    """By another thread's start, say. When it lets go, the elder ones must be told, which have no fd of their own."""
-    theirs = "standard" in which
-    if which == "the standard library's" and (more or sys.version_info < (3, 11)):
-        pytest.skip("it closes its fds one by one, lowest first: docs/design.md, What defeats a lifeline")
-    elder_are_gone("chdir", ELDER, YOUNGEST[which], *more, theirs=theirs)
+    """By another thread's start, say. When it lets go, lowest first or not, the elder ones must be told."""
+    elder_are_gone("chdir", ELDER, YOUNGEST[which], *more, theirs="standard" in which)
 
 
 @strace
@@ -155,7 +152,7 @@ def start():
     while not held():
         pass
     print("held", flush=True)
-    for _ in range(2):  # one on the description that is kept, one on a new one
+    for _ in range(2):
         subprocess.Popen(["sleep", "1000"], guard={guard})
 def held():
     path = f"/proc/self/task/{{holder.native_id}}/children"

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from fdtable import open_fds
 from witness import DEATH, LIFE, Watched, wait_for
 
 import orphanguard
@@ -198,9 +199,11 @@ def test_stdio_shuffled() -> None:
     assert result.stdout == b"[]"
 
 
-# The lifeline must not take the place of fds 0 to 2: the child's stdin would be looked at in its stead.
-CLOSED = """
+# Nothing of ours must take the place of fds 0 to 2, nor be looked at in the place of the child's.
+CLOSED = f"""
 import os, sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from fdtable import tethers
 from orphanguard import subprocess, _guard, _native
 closed = eval(sys.argv[1])
 os.dup2(1, 50)
@@ -215,8 +218,7 @@ answers = []
 for keywords in (dict(), dict(close_fds=False), dict(stdin=told), dict(user=os.geteuid(), stdin=told)):
     p = subprocess.Popen(["sleep", "1000"], **keywords)
     q = subprocess.Popen(["sleep", "1000"], death_signal=15, **keywords)
-    lifelines = [p._child.lifeline, q._child.lifeline]
-    answers.append((min(lifelines) > 2, p.poll(), q.poll()))
+    answers.append((min(*tethers(), p._child.pidfd, q._child.pidfd) > 2, p.poll(), q.poll()))
     p.kill(), q.kill(), p.wait(), q.wait()
 with subprocess.Popen(["cat"], stdin=-1, stdout=-1, stderr=-1) as p:
     answers.append(p.communicate(b"x"))
@@ -267,16 +269,8 @@ def test_the_parents_fds_stay(failing: dict[str, object]) -> None:
     high = os.dup2(writer, 700, inheritable=False)
     subprocess.run(["true"])  # makes what there is of ours once
 
-    def table() -> dict[str, tuple[bool, str]]:
-        """Without the description that is kept for the next child, as it is only if a child has had it."""
-        kept = _native.lifeline_open(pdeathsig=False)
-        found = {}
-        for fd in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):  # that of the listing itself
-                found[fd] = os.get_inheritable(int(fd)), os.readlink(f"/proc/self/fd/{fd}")
-        del found[str(kept)]
-        _native.lifeline_close(kept)
-        return found
+    def table() -> dict[int, tuple[bool, str]]:
+        return {fd: (os.get_inheritable(fd), what) for fd, what in open_fds().items()}
 
     before = table()
     with contextlib.suppress(OSError):
@@ -438,20 +432,14 @@ def test_a_dropped_handle_is_no_death() -> None:
 
 
 def test_fds_of_a_program() -> None:
-    """Two each, and none once it has been reaped."""
-
-    def fds() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    kept = _native.lifeline_open(pdeathsig=False)
-    before = fds()
+    """One each, and none once it has been reaped."""
+    before = set(open_fds())
     processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(10)]
-    assert fds() == before + 20
+    assert set(open_fds()) - before == {process._child.pidfd for process in processes}
     for process in processes:
         process.kill()
         process.wait()
-    assert fds() == before + 1  # a description is kept for the next one
-    _native.lifeline_close(kept)
+    assert set(open_fds()) == before
 
 
 def test_what_it_tells_of_itself() -> None:

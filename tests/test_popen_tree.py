@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -359,6 +360,9 @@ def test_errors_are_the_standard_librarys(keywords: dict[str, Any]) -> None:
     assert (type(ours), str(ours)) == (type(theirs), str(theirs))
     if isinstance(ours, OSError) and isinstance(theirs, OSError):
         assert (ours.errno, ours.filename) == (theirs.errno, theirs.filename)
+    del ours, theirs
+    gc.collect()
+    assert standard._active == []  # where those are that were dropped while they ran
 
 
 def test_a_script_without_an_interpreter(tmp_path) -> None:
@@ -421,9 +425,9 @@ def test_a_containment_that_is_not_to_be_had() -> None:
 def test_the_next_lifeline_kills() -> None:
     """A supervisor turns its own to SIGCONT."""
     subprocess.run(["true"], tree=True)
-    lifeline = _native.lifeline_open(pdeathsig=False)
-    assert fcntl.fcntl(lifeline, F_GETSIG) == signal.SIGKILL
-    _native.lifeline_close(lifeline)
+    held, _gives_back = _native.child()
+    _native.lifeline_open(held, pdeathsig=False)
+    assert fcntl.fcntl(held.lifeline, F_GETSIG) == signal.SIGKILL
 
 
 def test_a_control_pipe_that_the_program_has_closed(tmp_path) -> None:

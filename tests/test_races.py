@@ -80,14 +80,16 @@ def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> N
 
 FORKS_MEANWHILE = """
 import orphanguard._native as native
-full = [native.lifeline_open(pdeathsig=False) for _ in range(64)]  # the next one needs a new pipe
+held, gives_back = native.child()
+first = os.fork() or os._exit(0)  # has another tether made
+os.waitpid(first, 0)
 siblings, enough = [], threading.Event()
 def fork_too():
     while not enough.wait(0.01):
         siblings.append(os.fork() or idle())
 thread = threading.Thread(target=fork_too)
 thread.start()
-native.lifeline_open(pdeathsig=True)  # calls prctl() before it takes the lock, if this is the main thread
+native.lifeline_open(held, pdeathsig=True)  # calls prctl() before it takes the lock, if this is the main thread
 enough.set(), thread.join()
 process = ctx.Process(target=idle)
 thread = threading.Thread(target=process.start)  # without the second layer
@@ -97,14 +99,14 @@ say(pid=os.getpid(), child=process.pid, siblings=siblings)
 
 
 @strace
-def test_an_unguarded_fork_while_a_pipe_is_made() -> None:
-    """A child born between pipe2() and the moment at which the handlers know the write end would keep it."""
+def test_an_unguarded_fork_while_a_tether_is_made() -> None:
+    """A child born between the arrival of the tether and the moment at which the handlers know it would keep it."""
     # The thread that forks stands before its clone() nearly all the time, with the GIL. The other one is without it in
-    # prctl(), then makes the pipe, and is held there for longer than the clone.
+    # prctl(), then has the tether made, and is held for longer than the clone when it has come.
     wrapper = (
-        *("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=prctl,pipe2,clone"),
+        *("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=prctl,recvmsg,clone"),
         *("-e", "inject=prctl:delay_enter=200000"),
-        *("-e", "inject=pipe2:delay_exit=300000", "-e", "inject=clone:delay_enter=150000"),
+        *("-e", "inject=recvmsg:delay_exit=300000", "-e", "inject=clone:delay_enter=150000"),
     )
     with parent("family", "fork", "main", "guarded", "0", "idle", wrapper=wrapper) as tracer:
         assert tracer.read() == {"children": []}

@@ -21,12 +21,13 @@ from orphanguard._bin import RUN
 kept = []
 def start():
     held, gives_back = _native.child()
-    lifeline = _native.lifeline_open(held, pdeathsig=True)
+    _native.lifeline_open(held, pdeathsig=True)
+    lifeline = held.lifeline
     arguments = [RUN, f"--lifeline-fd={lifeline}", f"--parent-pid={os.getpid()}", "sh", "-c", sys.argv[2]]
     arguments = [os.fsencode(each) for each in arguments]
     _native.spawn(_native.spawn_request(held), [os.fsencode(RUN)], arguments, keep_fds=[lifeline])
     print(held.pid, flush=True)
-    kept.append(held)
+    kept.append((held, gives_back))
 if sys.argv[1] == "main":
     start()
 else:
@@ -61,13 +62,11 @@ def test_on_a_lifeline(thread: str, stopped: bool) -> None:
 
 
 def test_a_lifeline_of_somebody_elses() -> None:
-    fd = _native.lifeline_open(pdeathsig=False)
-    try:
-        arguments = [RUN, f"--lifeline-fd={fd}", "echo", "it ran"]
-        done = subprocess.run(arguments, pass_fds=[fd], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (125, "")
-    finally:
-        _native.lifeline_close(fd)
+    held, _gives_back = _native.child()
+    _native.lifeline_open(held, pdeathsig=False)
+    arguments = [RUN, f"--lifeline-fd={held.lifeline}", "echo", "it ran"]
+    done = subprocess.run(arguments, pass_fds=[held.lifeline], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (125, "")
 
 
 def above(child, *options: str) -> int:

@@ -162,10 +162,11 @@ def test_shared_memory_stays_without_a_grace(how: dict[str, Any]) -> None:
 
 
 ENDS_ITS_WORKERS = """
-import subprocess, sys
+import subprocess, sys, time
 workers = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
 print("up", flush=True)
 sys.stdin.read()
+time.sleep(0.2)  # the end of the file and the lifeline's signal come at the same time: some see the former
 for worker in workers:
     worker.kill()
 """

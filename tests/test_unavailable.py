@@ -111,6 +111,23 @@ def test_without_close_range(method: str) -> None:
     assert start(method, "main", "close_range", "EPERM", "before")[:2] == ["the child ran", "started, exit code 0"]
 
 
+SOCKETS = ["socketpair", "sendmsg", "recvmsg", "setsockopt"]  # what a tether takes
+
+
+@pytest.mark.parametrize("when", ["twice", "between"])
+@pytest.mark.parametrize("call", SOCKETS)
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver", *PROGRAMS, "Popen(death_signal=15)", *TREES])
+def test_without_sockets(method: str, call: str, when: str, needs_root_for) -> None:
+    """No start fails: a child can be without a tether."""
+    needs_root_for("user=0" in method, "only root can start a program as somebody else")
+    if method.startswith("forkserver") and call in ("sendmsg", "recvmsg"):
+        pytest.skip("the standard library's fork server is sent fds as well")
+    *ran, told, left = start(method, "other", call, "EPERM", when)
+    assert "the child ran" in ran
+    assert told == "started, exit code 0"
+    assert left == "nothing left"
+
+
 def test_it_is_an_oserror() -> None:
     assert issubclass(orphanguard.GuardUnavailable, OSError)
 
@@ -123,10 +140,10 @@ from orphanguard import _native
 process = orphanguard.get_context("fork").Process(target=print, args=("the child ran",))
 open_lifeline = _native.lifeline_open
 def broken(held, pdeathsig):
-    fd = open_lifeline(held, pdeathsig=pdeathsig)
-    os.dup2(os.open("/", os.O_RDONLY), fd)  # nothing that can be armed: F_SETOWN works, poll does not hang up
-    os.close(fd)
-    return fd
+    open_lifeline(held, pdeathsig=pdeathsig)
+    # Nothing that can be armed: F_SETOWN works, poll does not hang up.
+    os.dup2(os.open("/", os.O_RDONLY), held.lifeline)
+    os.close(held.lifeline)
 _native.lifeline_open = broken
 try:
     process.start()

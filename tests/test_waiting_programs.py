@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -273,7 +274,8 @@ def test_a_signal_handler_waits_for_the_one_that_is_being_added(
             taken.extend(start())
             assert orphanguard.wait(taken, 0) == []
         elif handle is process and takes:
-            taken.append(os.open(takes, os.O_RDONLY))
+            with open(takes) as file:
+                taken.append(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, number))  # if that is free
 
     ended(process.pid)
     number = process._child.pidfd

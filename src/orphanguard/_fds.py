@@ -1,4 +1,4 @@
-"""An fd of ours, and what it referred to when we made it: struct pipe_end of csrc/shim_api.h, in Python.
+"""An fd of ours, and what it referred to when we made it: struct own_fd of csrc/shim_api.h, in Python.
 
 A program may close our fds (``os.closerange``) and get their numbers again for something else, which we must neither
 use nor close. And a signal handler may raise between any two steps of a start: so the object is there before the fd,

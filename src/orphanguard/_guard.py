@@ -45,9 +45,14 @@ _OTHER_UIDS = (
     "the child takes other real and saved user ids by itself (sudo, setpriv, its own setuid()): user= does it rightly, "
     "and so does die_with_parent(), called after the change"
 )
-_CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: mostly an early death"
+_CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: an early death"
 _INIT = "the child is the init of a pid namespace"
-_UNRUN_FORK = "the parent dies while an elder fork of another thread has not run yet: a program survives"
+#: Without a tether (csrc/tether.c).
+FLAT = (
+    "the lifeline hangs on no tether (Unix sockets are refused, or too many fds are in flight; orphanguard doctor says "
+    "why): if this process, or a copy of it that has outlived it, closes its fds one by one, the lowest first, the "
+    "child survives"
+)
 _PDEATHSIG_ALONE = (
     "the child changes its effective uid or gid, or executes a setuid program or one with capabilities",
     "the parent drops to another uid",
@@ -55,16 +60,16 @@ _PDEATHSIG_ALONE = (
 _OWN_DESCRIPTION = ("the child closes all its fds",)
 
 
-def started_child(*, pdeathsig: bool, signal: int = 9) -> Guard:
-    """Of a child that this process has armed, on a description that this process keeps."""
-    return _on_lifeline(pdeathsig, signal)
+def started_child(*, pdeathsig: bool, signal: int = 9, flat: int = 0) -> Guard:
+    """Of a child that this process has armed. ``flat``: `orphanguard._pidfd.Child.flat`."""
+    return _on_lifeline(pdeathsig, signal, flat)
 
 
-def _on_lifeline(pdeathsig: bool, signal: int, *defeated_by: str) -> Guard:
+def _on_lifeline(pdeathsig: bool, signal: int, flat: int, *defeated_by: str) -> Guard:
     layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
     # Global root's signals reach everybody (sigio_perm() of fs/fcntl.c).
     uids = () if _native.is_global_root() else (_OTHER_UIDS,)
-    alone = () if pdeathsig else (_UNRUN_FORK, _INIT)
+    alone = () if pdeathsig else (FLAT, _INIT) if flat else (_INIT,)
     return Guard(layers, signal=signal, defeated_by=(*defeated_by, *uids, *alone, _CLOSED))
 
 
@@ -88,7 +93,7 @@ def current_guard() -> Guard | None:
     pdeathsig = _native.pdeathsig() if _native.is_main_thread() else 0
     if _native.armed_still():
         own = () if origin.held_by_parent else _OWN_DESCRIPTION
-        return _on_lifeline(pdeathsig == origin.armed_signal, origin.armed_signal, *own)
+        return _on_lifeline(pdeathsig == origin.armed_signal, origin.armed_signal, origin.flat, *own)
     if not pdeathsig:
         return None
     return Guard(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         armed: int
         armed_signal: int
         held_by_parent: bool  # 0 or 1
+        flat: bool  # 0 or 1
 
 
 _RUNNING: int = lib.OG_RUNNING
@@ -55,11 +56,11 @@ def child() -> tuple[Any, object]:
     Calls fill it in themselves, so that no signal handler gets between the opening of an fd and its owner. What gives
     all back leaves out the pidfd of a child that may run yet.
     """
-    struct = ffi.new("struct og_child *", {"lifeline": -1, "pidfd": -1})
+    struct = ffi.new("struct og_child *", {"lifeline": -1, "strand": -1, "pidfd": -1})
     return struct, ffi.gc(struct, lib.og_child_free)
 
 
-def lifeline_open(held: Any = None, *, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -> int:
+def lifeline_open(held: Any, *, pdeathsig: bool, signal: int = 9, for_hook: bool = False) -> None:
     """Opens a description for one child to be armed on, and leaves it in ``held``, from `child`.
 
     ``signal``: what the child will be sent.
@@ -69,30 +70,21 @@ def lifeline_open(held: Any = None, *, pdeathsig: bool, signal: int = 9, for_hoo
     ``for_hook``: somebody else will fork that child, which then arms itself on this number. Other forked children
     have no copy of it; until that child has armed itself, this one is copied to all.
     """
-    fd: int = lib.og_lifeline_open(held or ffi.new("struct og_child *"), signal, pdeathsig, for_hook)
-    if fd < 0:
-        _fail(fd)
-    return fd
+    if (code := lib.og_lifeline_open(held, signal, pdeathsig, for_hook)) < 0:
+        _fail(code)
 
 
-def lifeline_close(fd: int) -> None:
-    """Gives back one that was opened without an owner."""
-    lib.og_lifeline_give_back(ffi.new("struct og_child *", {"lifeline": fd, "parent": os.getpid()}))
-
-
-#: At any time: it is not closed nor used again while its child lives, or may still arm itself.
+#: The child is armed: its number, ``held.lifeline``, is closed here. `fork_armed` and `spawn` do so by themselves.
+lifeline_let_go: Callable[[Any], None] = lib.og_lifeline_let_go
+#: At any time: it is not used again while its child lives, or may still arm itself.
 lifeline_give_back: Callable[[Any], None] = lib.og_lifeline_give_back
-
-
-def lifeline_owner(fd: int) -> int:
-    """The pid armed on ``fd``; 0 if nobody is yet, and once that process has been reaped."""
-    owner: int = lib.og_lifeline_owner(fd)
-    return owner
+#: The pid armed on what is in ``held``; 0 if nobody is yet, and once that process has been reaped.
+lifeline_owner: Callable[[Any], int] = lib.og_lifeline_owner
 
 
 def fd() -> tuple[Any, object]:
-    """A place for an fd of ours: a struct pipe_end of csrc/shim_api.h."""
-    struct = ffi.new("struct pipe_end *", {"fd": -1})
+    """A place for an fd of ours: a struct own_fd of csrc/shim_api.h."""
+    struct = ffi.new("struct own_fd *", {"fd": -1})
     return struct, ffi.gc(struct, lib.og_close_if_ours)
 
 

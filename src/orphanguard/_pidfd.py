@@ -37,8 +37,8 @@ _REAPED_WITHIN = 1.0  # seconds
 class Child:
     """A child that this process started, or had a fork server start.
 
-    Owns ``pidfd`` and ``lifeline``. Made before either is opened, so that a start which is interrupted has one owner
-    for whatever there is. When it is collected both are given back; a lifeline stays open as long as its child
+    Owns the pidfd and the lifeline. Made before either is opened, so that a start which is interrupted has one owner
+    for whatever there is. When it is collected both are given back; the lifeline stays as long as its child
     lives all the same (csrc/lifeline.c).
     """
 
@@ -72,8 +72,15 @@ class Child:
 
     @property
     def lifeline(self) -> int:
+        """The number of its description here, until the child is armed."""
         number: int = self.held.lifeline
         return number
+
+    @property
+    def flat(self) -> int:
+        """The errno for which its lifeline hangs on no tether (csrc/tether.c); 0: it does."""
+        code: int = self.held.flat
+        return code
 
     @property
     def inherited(self) -> bool:
@@ -264,7 +271,7 @@ class Child:
 
     def _settled(self) -> bool:
         """Its end has been seen, and nothing is left to be done: `_ended` was not interrupted by an exception."""
-        return self.returncode is not None and self.held.lifeline < 0
+        return self.returncode is not None and self.held.strand < 0
 
     def abort(self) -> None:
         """Ends a child whose start failed half-way, and gives back all that it held."""
@@ -292,8 +299,11 @@ class Child:
             raise
         # It may have ended and have been reaped behind our back, and its pid be another's by now. The kernel forgets
         # the owner of a description with the process, not with the number.
-        if self.pidfd >= 0 and self.lifeline >= 0 and self.owner(patience, pid) != pid:
-            _native.pidfd_close(self.held)
+        if self.pidfd >= 0 and self.lifeline >= 0:
+            if self.owner(patience, pid) == pid:
+                _native.lifeline_let_go(self.held)
+            else:
+                _native.pidfd_close(self.held)
         if self.pidfd < 0:
             self.returncode = self._status_lost()
             self.drop()
@@ -302,7 +312,7 @@ class Child:
         """Who is armed on the lifeline, within ``patience`` seconds: ``expected``, or anybody. 0: nobody."""
         deadline = time.monotonic() + patience
         while True:
-            owner = _native.lifeline_owner(self.lifeline)
+            owner = _native.lifeline_owner(self.held)
             if (owner and owner == (expected or owner)) or time.monotonic() >= deadline:
                 return owner
             _native.pause()

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import _native
 from ._bin import LAUNCH, RUN
 from ._errors import StatusLostWarning
+from ._guard import FLAT
 from ._supervisor import blamed
 from .subprocess import Popen
 
@@ -26,17 +27,23 @@ class Finding:
     needed: bool = False  #: without it no child is started
 
 
-def lifeline() -> Finding:
+def lifeline() -> list[Finding]:
+    held, _gives_back = _native.child()
     try:
-        _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
+        _native.lifeline_open(held, pdeathsig=False)
     except OSError as error:
-        return Finding("lifeline", False, str(error), needed=True)
-    return Finding("lifeline", True, "children die with this process, whichever thread starts them", needed=True)
+        return [Finding("lifeline", False, str(error), needed=True)]
+    why = f"{os.strerror(held.flat)}: {FLAT}" if held.flat else "whoever else starts processes at that moment"
+    return [
+        Finding("lifeline", True, "children die with this process, whichever thread starts them", needed=True),
+        Finding("tether", not held.flat, why),
+    ]
 
 
 def pdeathsig() -> Finding:
+    held, _gives_back = _native.child()
     try:
-        _native.lifeline_close(_native.lifeline_open(pdeathsig=True))
+        _native.lifeline_open(held, pdeathsig=True)
     except OSError as error:
         return Finding("pdeathsig", False, str(error), needed=True)  # in the main thread it must be there as well
     main = _native.is_main_thread()

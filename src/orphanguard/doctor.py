@@ -28,7 +28,7 @@ can be guarded, 1 if not. Readers of the JSON must ignore members that they do n
 def examine() -> list[Finding]:
     """What was found, in the order in which it is told."""
     trees = [containment(mode) for mode in ("subreaper", "cgroup", "pidns")]
-    return [*circumstances(), global_root(), lifeline(), pdeathsig(), *pidfds(), launcher(), *trees, *privileges()]
+    return [*circumstances(), global_root(), *lifeline(), pdeathsig(), *pidfds(), launcher(), *trees, *privileges()]
 
 
 def main(arguments: list[str]) -> int:

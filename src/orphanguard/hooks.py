@@ -59,7 +59,7 @@ class PreexecFn:
 
     Used for a second child, or in a child of another process, the program is not started: the reason goes
     to stderr and ``Popen`` raises `subprocess.SubprocessError`. Costs the parent one fd until the child has
-    been reaped (given back when the next child is started).
+    armed itself (given back when the next child is started).
 
     Raises `GuardUnavailable` if the kernel can't keep the promise, and OSError when resources run out.
     """
@@ -97,7 +97,7 @@ def die_with_parent(signal: int | str = _signal.SIGKILL, parent_pid: int | None 
 
     - In a child that was *forked* by a process that had used orphanguard before (``import orphanguard`` is use
       enough): by a lifeline, whose end is that of the parent
-      *process*. Lost if this child closes all its fds.
+      *process*, whatever this child closes or executes.
     - Elsewhere (after an exec: spawned workers, scripts): by PR_SET_PDEATHSIG alone. That follows the
       *thread* that started this process. If it is not the parent's main thread, or that can't be told, the kernel
       kills too early when that thread ends before the parent does: a RuntimeWarning says so, and the returned guard

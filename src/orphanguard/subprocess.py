@@ -144,7 +144,10 @@ class Popen(_standard.Popen[AnyStr]):
 
         if self._tree is not None:
             return supervised_child(self._tree.containment, self._tree.signal)
-        return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal) if self._guarded else None
+        if not self._guarded:
+            return None
+        flat = self._child.flat if self._child is not None else 0
+        return started_child(pdeathsig=self._pdeathsig, signal=self._death_signal, flat=flat)
 
     def _close_pipes(self) -> None:
         """What the standard library has closed by now is no longer ours; what it has made a file of, that closes."""
@@ -206,6 +209,7 @@ class Popen(_standard.Popen[AnyStr]):
             self._child_created = True
         except BaseException as error:
             child.take_back()
+            self._child_created = False  # or it would be one that was dropped while it ran
             if self._tree is not None and isinstance(error, OSError):
                 from ._supervisor import blamed
 
@@ -244,6 +248,9 @@ class Popen(_standard.Popen[AnyStr]):
         paths = _paths(executable, env)
         environment = None if env is None else _environment(env)
         keep_fds: Sequence[int] = _fds(pass_fds) if pass_fds != () else ()
+        if child.lifeline >= 0 and child.lifeline in (p2cread, c2pwrite, errwrite, *keep_fds):
+            # The program has closed it; it was the lowest free number since, and ours is not to be passed on.
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         request = _native.spawn_request(child.held)
         request.signal = self._death_signal
         request.close_fds, request.restore_signals = bool(close_fds), bool(restore_signals)

@@ -7,8 +7,11 @@ import sys
 import threading
 from multiprocessing import resource_tracker
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
+
+import fdtable
+
 import orphanguard
-from orphanguard import _native
 
 
 def nothing() -> None:
@@ -24,7 +27,7 @@ def main() -> None:
     process = orphanguard.get_context(sys.argv[1]).Process(target=nothing)
     if sys.argv[1] != "fork":
         resource_tracker.ensure_running()
-    _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
+    fdtable.settle()
     before = state()
     try:
         process.start()

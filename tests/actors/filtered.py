@@ -1,12 +1,12 @@
-"""Starts a process where seccomp refuses CALL with ERRNO: METHOD main|other CALL ERRNO before|between.
+"""Starts a process where seccomp refuses CALL with ERRNO: METHOD main|other CALL ERRNO before|between|twice.
 
 METHOD: a start method, with keywords or without: "fork(tree=True)"; or a program's keywords: "Popen(user=65534)".
-"between": a first start has succeeded before the filter came. Prints what the start raised and what it left.
+"between": a first start has succeeded before the filter came; "twice": after it. Prints what the start raised and what
+it left.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import functools
@@ -18,8 +18,12 @@ import threading
 import time
 from multiprocessing import resource_tracker
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
+
+from fdtable import open_fds
+
 import orphanguard
-from orphanguard import _native, subprocess
+from orphanguard import subprocess
 
 X86_64 = platform.machine() == "x86_64"
 # (number, argument that must match, its value); None: any
@@ -31,6 +35,10 @@ CALLS = {
     "clone": (56 if X86_64 else 220, None, 0),
     "clone3": (435, None, 0),
     "close_range": (436, None, 0),
+    "socketpair": (53 if X86_64 else 199, None, 0),
+    "sendmsg": (46 if X86_64 else 211, None, 0),
+    "recvmsg": (47 if X86_64 else 212, None, 0),
+    "setsockopt": (54 if X86_64 else 208, None, 0),
 }
 
 
@@ -82,15 +90,17 @@ class Program:
 
 
 def state() -> tuple[object, ...]:
-    """Fds, without the description that is kept for the next child, and children."""
-    spare = -1
-    with contextlib.suppress(OSError):
-        spare = _native.lifeline_open(pdeathsig=False)
-    fds = [fd for fd in os.listdir("/proc/self/fd") if fd != str(spare)]
-    if spare >= 0:
-        _native.lifeline_close(spare)
+    """Children, and fds, but the tether, which stays for the next child."""
     with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return sorted(fds), children.read()
+        return open_fds(), children.read()
+
+
+def plain_fork() -> None:
+    """The first one makes a tether for its like."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def main() -> None:
@@ -103,14 +113,17 @@ def main() -> None:
 
     def run() -> None:
         resource_tracker.ensure_running()
-        _native.lifeline_close(_native.lifeline_open(pdeathsig=False))
-        if when == "between":
+        if when == "twice":
+            refuse(call, getattr(errno, error))
+        else:
+            plain_fork()
+        if when != "before":
             first = make(target=os.getpid)
             first.start()
             first.join()
             first.close()
-        _native.lifeline_open(pdeathsig=False)  # the one that is kept: the next child's has to be made
-        refuse(call, getattr(errno, error))
+        if when != "twice":
+            refuse(call, getattr(errno, error))
         process = make(target=ran)
         before = state()
         try:
@@ -122,6 +135,7 @@ def main() -> None:
         else:
             process.join()
             print("started, exit code", process.exitcode)
+            process.close()
         deadline = time.monotonic() + 5
         while (after := state()) != before and time.monotonic() < deadline:
             time.sleep(0.01)

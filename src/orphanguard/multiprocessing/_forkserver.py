@@ -168,10 +168,11 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         (code,) = ANSWER.unpack(reply)
         if code:
             raise guard_error(code, "arming of the fork server's child")
-        owner = _native.lifeline_owner(child.lifeline)
+        owner = _native.lifeline_owner(child.held)
         if owner != self.pid:
             raise ChildProcessError(f"the fork server's child calls itself {owner}, the server {self.pid}")
         child.answered = True
+        _native.lifeline_let_go(child.held)
 
 
 class ForkServerProcess(GuardedProcess, context.ForkServerProcess):

@@ -70,7 +70,7 @@ class GuardedPopen:
         supervisor = self.child.supervisor
         if supervisor is not None:
             return supervised_child(supervisor.containment, supervisor.signal)
-        return started_child(pdeathsig=self.pdeathsig)
+        return started_child(pdeathsig=self.pdeathsig, flat=self.child.flat)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         return self.wait(0) if flag == os.WNOHANG else self.wait()
