@@ -1,0 +1,209 @@
+/* What it costs, in µs. On an emulated processor only ratios say something: each table has a call to compare with. */
+
+#include "checks.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROOM 64
+#define TIMES 200
+
+static struct og_tether tethers[20000 / ROOM + 1];
+
+static int ascending(const void *a, const void *b)
+{
+    long long x = *(const long long *)a, y = *(const long long *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(long long *all, int count)
+{
+    qsort(all, (size_t)count, sizeof *all, ascending);
+    return (double)all[count / 2] / 1000;
+}
+
+static long long now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* Median of TIMES, in µs. */
+#define COST(...)                                                                                                      \
+    ({                                                                                                                 \
+        static long long all_[TIMES];                                                                                  \
+        for (int i = 0; i < TIMES; i++) {                                                                              \
+            long long began_ = now_ns();                                                                               \
+            __VA_ARGS__;                                                                                               \
+            all_[i] = now_ns() - began_;                                                                               \
+        }                                                                                                              \
+        median(all_, TIMES);                                                                                           \
+    })
+
+static void make(struct og_tether *tether)
+{
+    struct og_error err;
+    struct own_fd reader;
+    must_og(og_tether_make(tether, false, &reader, &err) == 0, &err);
+    og_close_if_ours(&reader);
+}
+
+static void add(const struct og_tether *tether)
+{
+    struct og_error err;
+    int parts[2];
+    must_og(og_tether_parts(tether, parts, &err) == 0, &err);
+    int fd = og_reopen(parts[1], tether->dev, tether->ino, &err);
+    must_og(fd >= 0 && og_tether_add(parts[0], fd, &err) == 0, &err);
+    close(parts[0]);
+    close(parts[1]);
+    close(fd);
+}
+
+static void fork_once(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    waitpid(pid, NULL, 0);
+}
+
+void costs_of_calls(void)
+{
+    struct og_error err;
+    static struct og_tether made[TIMES];
+    raise_limit(20000);
+    double forked = COST(fork_once());
+    double pipes = COST(int fds[2]; must(pipe2(fds, O_CLOEXEC) == 0, "pipe2"); close(fds[0]); close(fds[1]));
+    double maked = COST(make(&made[i]));
+    double addeds = COST(add(&made[i / ROOM]));
+    double peeks = COST(close(og_tether_peek(&made[i / ROOM], i % ROOM, &err)));
+    double closes = COST(og_tether_close(&made[i]));
+    printf("costs µs: fork, exit and wait %.1f; pipe2() and close %.1f; a tether: make %.1f, add %.1f, peek and close %.1f, close %.1f\n",
+           forked, pipes, maked, addeds, peeks, closes);
+}
+
+/* What the program's own sockets feel of descriptions that are in flight: before Linux 6.10 each close of a Unix socket
+ * walked all Unix sockets in flight. */
+void costs_in_flight(void)
+{
+    const int counts[] = {0, 1000, 5000, 20000};
+    int count = 0, own[2], fds[2];
+    char byte = 0;
+    raise_limit(20000);
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, own) == 0, "socketpair");
+    for (size_t at = 0; at < sizeof counts / sizeof *counts; at++) {
+        for (; count < counts[at]; count++) {
+            if (count % ROOM == 0)
+                make(&tethers[count / ROOM]);
+            add(&tethers[count / ROOM]);
+        }
+        double pairs = COST(must(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "socketpair"); close(fds[0]); close(fds[1]));
+        double bytes = COST(must(write(own[0], &byte, 1) == 1 && read(own[1], &byte, 1) == 1, "write"));
+        struct og_error err;
+        double passed = COST(must_og(og_tether_add(own[0], 0, &err) == 0, &err); must(read(own[1], &byte, 1) == 1, "read"));
+        printf("costs µs with %5d in flight: socketpair() and close %.1f; a byte written and read %.2f; an fd passed %.1f\n",
+               count, pairs, bytes, passed);
+    }
+    for (int i = 0; i * ROOM < count; i++)
+        og_tether_close(&tethers[i]);
+}
+
+/* --- the death of many ---------------------------------------------------------- */
+
+#define MANY 1000
+
+/* By the whole of csrc/lifeline.c; by the tether's own calls, with children that keep no fds; and so in the design before,
+ * descriptions and write ends in the parent's table of fds. */
+static enum { LIFELINE, TETHER, TABLE } now;
+static const char *const NAMES[] = {"1,000 lifelines", "1,000 on tethers", "to compare, 1,000 in the table of fds"};
+
+static void parent_of_bare(void)
+{
+    struct own_fd r = OG_NO_FD, w;
+    struct og_error err;
+    for (int i = 0; i < MANY; i++) {
+        int fd;
+        if (now == TETHER) {
+            if (i % ROOM == 0)
+                make(&tethers[i / ROOM]);
+            add(&tethers[i / ROOM]);
+            fd = og_tether_peek(&tethers[i / ROOM], i % ROOM, &err);
+        } else {
+            if (i % ROOM == 0) {
+                must_og(og_make_pipe(&r, &w, O_NONBLOCK, &err) == 0, &err);
+                must(fcntl(w.fd, F_DUPFD_CLOEXEC, 10000) >= 0, "F_DUPFD_CLOEXEC");
+                og_close_if_ours(&w);
+            }
+            fd = og_reopen(r.fd, r.dev, r.ino, &err);
+        }
+        must_og(fd >= 0 && og_load(fd, SIGKILL, 0, &err) == 0, &err);
+        watch(armed_child(fd));
+        if (now == TETHER)
+            close(fd);
+    }
+    play_on();
+}
+
+static void parent_of_many(void)
+{
+    static struct og_child children[MANY];
+    int strands = 0;
+    raise_limit(20000);
+    if (now != LIFELINE)
+        parent_of_bare();
+    must(og_init() == 0, "og_init");
+    for (int i = 0; i < MANY; i++) {
+        struct og_child *child = &children[i];
+        must(og_lifeline_open(child, SIGKILL, 0, 0) >= 0, "og_lifeline_open");
+        og_begin_start();
+        must(og_arm_next_fork(child) >= 0, "og_arm_next_fork");
+        pid_t pid = fork();
+        int code = og_forked(pid);
+        if (pid == 0)
+            for (;;)
+                pause();
+        og_end_start();
+        errno = -code;
+        must(code > 0, "og_forked");
+        must(!child->flat, "a tether");
+        if (child->strand >= strands)
+            strands = child->strand + 1;
+        watch(pid);
+    }
+    sh->numbers[1] = strands;
+    play_on();
+}
+
+void thousand(void)
+{
+    for (now = LIFELINE; now <= TABLE; now++) {
+        long long took[5], starts[5];
+        int ended = 0, early = 0;
+        raise_limit(20000);
+        for (int i = 0; i < 5; i++) {
+            long long began = now_ns();
+            pid_t pid = begin(parent_of_many);
+            starts[i] = now_ns() - began;
+            early += dead(0);
+            began = now_ns();
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            ended += dead(60000);
+            took[i] = now_ns() - began;
+            must(now != LIFELINE || sh->numbers[1] == (MANY + ROOM - 1) / ROOM, "16 tethers");
+            end_play();
+        }
+        check(!early && ended == 5 * MANY,
+              "%s: %d of %d died with the parent, %d early; the last one after %.1f ms; their starts took %.0f ms",
+              NAMES[now], ended, 5 * MANY, early, median(took, 5) / 1000, median(starts, 5) / 1000);
+    }
+}
