@@ -1,6 +1,6 @@
 /* Does the tether hold what csrc/tether.c promises, on the kernel that runs? Real processes, really killed, and the
  * same with the designs that do not work, as controls.
- * Usage: tether [nest|made|places|again|flags|limits|thousand|calls|gc]...; all without one. ROUNDS=5 in the
+ * Usage: tether [nest|made|places|again|flags|limits|starts|thousand|calls|gc]...; all without one. ROUNDS=5 in the
  * environment: how often each way to end is tried. Root: it changes limits, and one check its uid. */
 
 #include "checks.h"
@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -81,11 +82,16 @@ void raise_limit(int fds)
 
 /* --- plays ------------------------------------------------------------------ */
 
-pid_t begin(void (*play)(void))
+void reset(void)
 {
     memset(sh, 0, sizeof *sh);
     sh->numbers[0] = getpid();
     fflush(stdout);
+}
+
+pid_t begin(void (*play)(void))
+{
+    reset();
     pid_t parent = fork();
     if (parent == 0) {
         setpgid(0, 0);
@@ -116,8 +122,7 @@ void play_on(void)
 void watch(pid_t pid)
 {
     must(pid > 0, "fork");
-    sh->pids[sh->count] = pid;
-    sh->count++;
+    sh->pids[__atomic_fetch_add(&sh->count, 1, __ATOMIC_SEQ_CST)] = pid;
 }
 
 bool is_dead(int at)
@@ -139,7 +144,7 @@ int dead(int milliseconds)
     }
 }
 
-static bool kill_children(void)
+int kill_children(void)
 {
     char text[16384], path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
@@ -148,9 +153,10 @@ static bool kill_children(void)
     size_t got = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[got] = 0;
+    int count = 0;
     for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
-        kill(atoi(word), SIGKILL);
-    return got > 0;
+        count += kill(atoi(word), SIGKILL) == 0;
+    return count;
 }
 
 void end_play(void)
@@ -180,6 +186,62 @@ pid_t armed_child(int fd)
     return pid;
 }
 
+/* --- tethers ------------------------------------------------------------------ */
+
+void make_tether(struct og_tether *tether)
+{
+    struct og_error err;
+    struct own_fd reader;
+    must_og(og_tether_make(tether, false, &reader, &err) == 0, &err);
+    og_close_if_ours(&reader);
+}
+
+int add_description(const struct og_tether *tether, int place, int sig, struct og_error *err)
+{
+    int parts[2];
+    (void)place;
+    if (og_tether_parts(tether, parts, err) < 0)
+        return -1;
+    int fd = og_reopen(parts[1], tether->dev, tether->ino, err);
+    if (fd >= 0 && (og_load(fd, sig, 0, err) < 0 || og_tether_add(parts[0], fd, err) < 0)) {
+        close(fd);
+        fd = -1;
+    }
+    close(parts[0]);
+    close(parts[1]);
+    return fd;
+}
+
+int added(const struct og_tether *tether, int place, int sig)
+{
+    struct og_error err;
+    int fd = add_description(tether, place, sig, &err);
+    must_og(fd >= 0, &err);
+    return fd;
+}
+
+int peeked(const struct og_tether *tether, int place)
+{
+    struct og_error err;
+    int fd = og_tether_peek(tether, place, &err);
+    must_og(fd >= 0, &err);
+    return fd;
+}
+
+void send_fd(int socket, int fd)
+{
+    char byte = 0;
+    struct iovec iov = {&byte, 1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof fd)];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    must(sendmsg(socket, &message, 0) == 1, "sendmsg");
+}
+
 /* --- all of it ---------------------------------------------------------------- */
 
 static const struct {
@@ -187,14 +249,17 @@ static const struct {
     void (*run)(void);
 } CHECKS[] = {
     {"nest", nest},     {"made", made_while_forking}, {"places", places},   {"again", slot_again},
-    {"flags", flags},   {"limits", limits},           {"thousand", thousand}, {"calls", costs_of_calls},
-    {"gc", costs_in_flight},
+    {"flags", flags},   {"limits", limits},           {"starts", starts},   {"thousand", thousand},
+    {"calls", costs_of_calls}, {"gc", costs_in_flight},
 };
 
 int main(int argc, char **argv)
 {
     struct utsname name;
-    if (argc == 3 && strcmp(argv[1], "linger") == 0) /* what a sibling executes */
+    /* What children execute. */
+    if (argc == 2 && strcmp(argv[1], "true") == 0)
+        return 0;
+    if (argc == 3 && strcmp(argv[1], "linger") == 0)
         for (;;)
             pause();
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -23,6 +23,7 @@ void must_og(bool ok, const struct og_error *err);
 void nap(int milliseconds);
 long long now_us(void);
 
+void reset(void);
 /* Starts a play, and waits until it is ready. */
 pid_t begin(void (*play)(void));
 /* In a play: it is ready, and waits to be killed. */
@@ -33,12 +34,25 @@ void watch(pid_t pid);
 int dead(int milliseconds);
 /* Whether this one is. */
 bool is_dead(int at);
+/* Kills the children that we have now; returns how many. */
+int kill_children(void);
 /* Kills and reaps whoever is left. */
 void end_play(void);
 void raise_limit(int fds);
 
 /* A child of a play, armed on `fd`, that keeps no other fd but 0, 1 and 2, and says in `sh` that it is armed. */
 pid_t armed_child(int fd);
+
+/* The calls of csrc/tether.c, in the order in which csrc/lifeline.c makes them. */
+void make_tether(struct og_tether *tether);
+/* A new description, loaded and on the tether, at its end, which is `place`. -1: there is none, and *err says why. */
+int add_description(const struct og_tether *tether, int place, int sig, struct og_error *err);
+int added(const struct og_tether *tether, int place, int sig);
+int peeked(const struct og_tether *tether, int place);
+/* By a message of its own. */
+void send_fd(int socket, int fd);
+
+#define ROOM 64 /* descriptions on one tether, as in csrc/lifeline.c */
 
 extern int rounds;
 
@@ -50,6 +64,8 @@ void places(void);
 void slot_again(void);
 void flags(void);
 void limits(void);
+/* starts.c */
+void starts(void);
 /* costs.c */
 void costs_in_flight(void);
 void costs_of_calls(void);

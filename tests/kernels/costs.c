@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROOM 64
 #define TIMES 200
 
 static struct og_tether tethers[20000 / ROOM + 1];
@@ -48,26 +47,6 @@ static long long now_ns(void)
         median(all_, TIMES);                                                                                           \
     })
 
-static void make(struct og_tether *tether)
-{
-    struct og_error err;
-    struct own_fd reader;
-    must_og(og_tether_make(tether, false, &reader, &err) == 0, &err);
-    og_close_if_ours(&reader);
-}
-
-static void add(const struct og_tether *tether)
-{
-    struct og_error err;
-    int parts[2];
-    must_og(og_tether_parts(tether, parts, &err) == 0, &err);
-    int fd = og_reopen(parts[1], tether->dev, tether->ino, &err);
-    must_og(fd >= 0 && og_tether_add(parts[0], fd, &err) == 0, &err);
-    close(parts[0]);
-    close(parts[1]);
-    close(fd);
-}
-
 static void fork_once(void)
 {
     pid_t pid = fork();
@@ -83,8 +62,8 @@ void costs_of_calls(void)
     raise_limit(20000);
     double forked = COST(fork_once());
     double pipes = COST(int fds[2]; must(pipe2(fds, O_CLOEXEC) == 0, "pipe2"); close(fds[0]); close(fds[1]));
-    double maked = COST(make(&made[i]));
-    double addeds = COST(add(&made[i / ROOM]));
+    double maked = COST(make_tether(&made[i]));
+    double addeds = COST(close(added(&made[i / ROOM], i % ROOM, SIGKILL)));
     double peeks = COST(close(og_tether_peek(&made[i / ROOM], i % ROOM, &err)));
     double closes = COST(og_tether_close(&made[i]));
     printf("costs µs: fork, exit and wait %.1f; pipe2() and close %.1f; a tether: make %.1f, add %.1f, peek and close %.1f, close %.1f\n",
@@ -103,13 +82,12 @@ void costs_in_flight(void)
     for (size_t at = 0; at < sizeof counts / sizeof *counts; at++) {
         for (; count < counts[at]; count++) {
             if (count % ROOM == 0)
-                make(&tethers[count / ROOM]);
-            add(&tethers[count / ROOM]);
+                make_tether(&tethers[count / ROOM]);
+            close(added(&tethers[count / ROOM], count % ROOM, SIGKILL));
         }
         double pairs = COST(must(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "socketpair"); close(fds[0]); close(fds[1]));
         double bytes = COST(must(write(own[0], &byte, 1) == 1 && read(own[1], &byte, 1) == 1, "write"));
-        struct og_error err;
-        double passed = COST(must_og(og_tether_add(own[0], 0, &err) == 0, &err); must(read(own[1], &byte, 1) == 1, "read"));
+        double passed = COST(send_fd(own[0], 0); must(read(own[1], &byte, 1) == 1, "read"));
         printf("costs µs with %5d in flight: socketpair() and close %.1f; a byte written and read %.2f; an fd passed %.1f\n",
                count, pairs, bytes, passed);
     }
@@ -134,9 +112,8 @@ static void parent_of_bare(void)
         int fd;
         if (now == TETHER) {
             if (i % ROOM == 0)
-                make(&tethers[i / ROOM]);
-            add(&tethers[i / ROOM]);
-            fd = og_tether_peek(&tethers[i / ROOM], i % ROOM, &err);
+                make_tether(&tethers[i / ROOM]);
+            fd = added(&tethers[i / ROOM], i % ROOM, SIGKILL);
         } else {
             if (i % ROOM == 0) {
                 must_og(og_make_pipe(&r, &w, O_NONBLOCK, &err) == 0, &err);
@@ -144,8 +121,8 @@ static void parent_of_bare(void)
                 og_close_if_ours(&w);
             }
             fd = og_reopen(r.fd, r.dev, r.ino, &err);
+            must_og(fd >= 0 && og_load(fd, SIGKILL, 0, &err) == 0, &err);
         }
-        must_og(fd >= 0 && og_load(fd, SIGKILL, 0, &err) == 0, &err);
         watch(armed_child(fd));
         if (now == TETHER)
             close(fd);

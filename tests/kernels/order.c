@@ -71,7 +71,7 @@ static void make_line(struct line *line)
     line->reader = fds[0];
     if (now.shape == FLAT) {
         must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "socketpair");
-        must_og(og_tether_add(pair[0], fds[1], &err) == 0, &err);
+        send_fd(pair[0], fds[1]);
         close(fds[1]);
         line->sender = pair[0];
         fds[1] = pair[1];
@@ -80,26 +80,21 @@ static void make_line(struct line *line)
     must(og_identify(&line->hold, fds[1]), "fstat");
 }
 
-static int description(const struct line *line)
+static int description(const struct line *line, int place)
 {
     struct og_error err;
     struct own_fd pipe;
-    int parts[2] = {line->sender, line->reader};
-    if (now.shape == SINGLE) {
-        must_og(og_load(line->reader, SIGKILL, 0, &err) == 0, &err);
-        return line->reader;
-    }
     if (now.shape == NEST)
-        must_og(og_tether_parts(&line->tether, parts, &err) == 0, &err);
-    must(og_identify(&pipe, parts[1]), "fstat");
-    int fd = og_reopen(parts[1], pipe.dev, pipe.ino, &err);
-    must_og(fd >= 0 && og_load(fd, SIGKILL, 0, &err) == 0, &err);
-    if (now.shape != TABLE)
-        must_og(og_tether_add(parts[0], fd, &err) == 0, &err);
-    if (now.shape == NEST) {
-        close(parts[0]);
-        close(parts[1]);
+        return added(&line->tether, place, SIGKILL);
+    int fd = line->reader;
+    if (now.shape != SINGLE) {
+        must(og_identify(&pipe, fd), "fstat");
+        fd = og_reopen(fd, pipe.dev, pipe.ino, &err);
+        must_og(fd >= 0, &err);
     }
+    must_og(og_load(fd, SIGKILL, 0, &err) == 0, &err);
+    if (now.shape == FLAT)
+        send_fd(line->sender, fd);
     return fd;
 }
 
@@ -160,7 +155,7 @@ static void parent(void)
     /* When the sibling is forked, the first description is in nobody's table any more, of the second it gets a copy, and
      * the third is not made. */
     for (int i = 0; i < CHILDREN; i++) {
-        int fd = description(&lines[i % line_count]);
+        int fd = description(&lines[i % line_count], i);
         if (i == 1)
             fork_sibling();
         watch(armed_child(fd));
@@ -261,25 +256,22 @@ static int description_of_new_line(void)
     struct og_error err;
     struct og_tether tether;
     struct own_fd reader;
-    int parts[2], pipe[2], q[2], t[2];
+    int pipe[2], q[2], t[2];
     if (!in_the_open) {
-        must_og(og_tether_make(&tether, false, &reader, &err) == 0, &err);
-        must_og(og_tether_parts(&tether, parts, &err) == 0, &err);
-    } else {
-        must(pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == 0, "pipe2");
-        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, q) == 0, "socketpair");
-        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, t) == 0, "socketpair");
-        must_og(og_tether_add(t[0], q[1], &err) == 0 && og_tether_add(t[0], pipe[1], &err) == 0, &err);
-        close(pipe[1]);
-        close(t[0]);
-        must(og_identify(&reader, pipe[0]), "fstat");
-        parts[0] = q[0];
-        parts[1] = dup(pipe[0]);
+        make_tether(&tether);
+        return added(&tether, 0, SIGKILL);
     }
-    int fd = og_reopen(parts[1], reader.dev, reader.ino, &err);
-    must_og(fd >= 0 && og_load(fd, SIGKILL, 0, &err) == 0 && og_tether_add(parts[0], fd, &err) == 0, &err);
-    close(parts[0]);
-    close(parts[1]);
+    must(pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == 0, "pipe2");
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, q) == 0, "socketpair");
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, t) == 0, "socketpair");
+    send_fd(t[0], q[1]);
+    send_fd(t[0], pipe[1]);
+    close(pipe[1]);
+    close(t[0]);
+    must(og_identify(&reader, pipe[0]), "fstat");
+    int fd = og_reopen(pipe[0], reader.dev, reader.ino, &err);
+    must_og(fd >= 0 && og_load(fd, SIGKILL, 0, &err) == 0, &err);
+    send_fd(q[0], fd);
     return fd;
 }
 

@@ -15,48 +15,6 @@
 
 #include "kernel.h"
 
-#define ROOM 64 /* on one tether, as in csrc/lifeline.c */
-
-/* A new description, loaded and on the tether, at its end. -1: there is none, and *err says why. */
-static int add(const struct og_tether *tether, int sig, struct og_error *err)
-{
-    int parts[2];
-    if (og_tether_parts(tether, parts, err) < 0)
-        return -1;
-    int fd = og_reopen(parts[1], tether->dev, tether->ino, err);
-    if (fd >= 0 && (og_load(fd, sig, 0, err) < 0 || og_tether_add(parts[0], fd, err) < 0)) {
-        close(fd);
-        fd = -1;
-    }
-    close(parts[0]);
-    close(parts[1]);
-    return fd;
-}
-
-static void make(struct og_tether *tether)
-{
-    struct og_error err;
-    struct own_fd reader;
-    must_og(og_tether_make(tether, false, &reader, &err) == 0, &err);
-    og_close_if_ours(&reader);
-}
-
-static int added(const struct og_tether *tether, int sig)
-{
-    struct og_error err;
-    int fd = add(tether, sig, &err);
-    must_og(fd >= 0, &err);
-    return fd;
-}
-
-static int peeked(const struct og_tether *tether, int place)
-{
-    struct og_error err;
-    int fd = og_tether_peek(tether, place, &err);
-    must_og(fd >= 0, &err);
-    return fd;
-}
-
 /* --- each at its place ------------------------------------------------------- */
 
 static volatile bool enough;
@@ -82,9 +40,9 @@ static void peeking_parent(void)
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
         must(pthread_create(&threads[i], NULL, fork_and_reap, NULL) == 0, "pthread_create");
-    make(&tether);
+    make_tether(&tether);
     for (int i = 0; i < ROOM; i++) {
-        int fd = added(&tether, i + 1);
+        int fd = added(&tether, i, i + 1);
         must(fcntl(fd, F_SETOWN, owners[i % 2]) == 0, "F_SETOWN");
         close(fd);
     }
@@ -127,9 +85,9 @@ static void reusing_parent(void)
     struct og_error err;
     struct og_tether tether;
     int status;
-    make(&tether);
+    make_tether(&tether);
     /* The old owner lives, and must not hear anything any more. */
-    int fd = added(&tether, SIGKILL);
+    int fd = added(&tether, 0, SIGKILL);
     watch(armed_child(fd));
     close(fd);
     fd = peeked(&tether, 0);
@@ -137,7 +95,7 @@ static void reusing_parent(void)
     watch(armed_child(fd));
     close(fd);
     /* As in life: the old owner has been reaped. */
-    fd = added(&tether, SIGKILL);
+    fd = added(&tether, 1, SIGKILL);
     pid_t pid = armed_child(fd);
     close(fd);
     must(pid > 0 && kill(pid, SIGTERM) == 0 && waitpid(pid, &status, 0) == pid && WTERMSIG(status) == SIGTERM, "kill");
@@ -146,7 +104,7 @@ static void reusing_parent(void)
     watch(armed_child(fd));
     close(fd);
 
-    fd = added(&tether, SIGKILL);
+    fd = added(&tether, 2, SIGKILL);
     watch(armed_child(fd));
     close(fd);
     pid = fork();
@@ -223,10 +181,10 @@ static void flagged_parent(void)
 {
     struct og_error err;
     struct og_tether tether;
-    make(&tether);
-    int fd = added(&tether, SIGKILL);
+    make_tether(&tether);
+    int fd = added(&tether, 0, SIGKILL);
     must_og(og_load(fd, SIGKILL, set, &err) == 0, &err);
-    int copy = peeked(&tether, 0), again = dup(fd), plain = added(&tether, SIGKILL);
+    int copy = peeked(&tether, 0), again = dup(fd), plain = added(&tether, 1, SIGKILL);
     int seen = (fcntl(copy, F_GETFL) & set) == set && (fcntl(again, F_GETFL) & set) == set, other = fcntl(plain, F_GETFL) & set;
     must(fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) == 0, "F_SETFL");
     int cleared = !(fcntl(copy, F_GETFL) & set);
@@ -294,7 +252,7 @@ static void limited_parent(void)
                 break;
             og_close_if_ours(&reader);
         }
-        int fd = add(&tethers[count / ROOM], SIGKILL, &err);
+        int fd = add_description(&tethers[count / ROOM], count % ROOM, SIGKILL, &err);
         if (fd < 0)
             break;
         if (count == WANTED - 1)
