@@ -199,11 +199,10 @@ void make_tether(struct og_tether *tether)
 int add_description(const struct og_tether *tether, int place, int sig, struct og_error *err)
 {
     int parts[2];
-    (void)place;
     if (og_tether_parts(tether, parts, err) < 0)
         return -1;
     int fd = og_reopen(parts[1], tether->dev, tether->ino, err);
-    if (fd >= 0 && (og_load(fd, sig, 0, err) < 0 || og_tether_add(parts[0], fd, err) < 0)) {
+    if (fd >= 0 && (og_load(fd, sig, 0, err) < 0 || og_tether_add(parts[0], place, fd, err) < 0)) {
         close(fd);
         fd = -1;
     }

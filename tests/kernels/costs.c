@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define TIMES 200
+#define BATCH 20
 
 static struct og_tether tethers[20000 / ROOM + 1];
 
@@ -22,6 +23,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Of times in ns, in µs. */
 static double median(long long *all, int count)
 {
     qsort(all, (size_t)count, sizeof *all, ascending);
@@ -35,72 +37,126 @@ static long long now_ns(void)
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-/* Median of TIMES, in µs. */
-#define COST(...)                                                                                                      \
-    ({                                                                                                                 \
-        static long long all_[TIMES];                                                                                  \
-        for (int i = 0; i < TIMES; i++) {                                                                              \
-            long long began_ = now_ns();                                                                               \
-            __VA_ARGS__;                                                                                               \
-            all_[i] = now_ns() - began_;                                                                               \
-        }                                                                                                              \
-        median(all_, TIMES);                                                                                           \
-    })
-
-static void fork_once(void)
+/* Of a call, in µs: the mean of a batch, of the best batch. */
+static double cost(void (*call)(int i))
 {
+    long long best = 0;
+    for (int i = 0; i < TIMES; i += BATCH) {
+        long long began = now_ns();
+        for (int k = 0; k < BATCH; k++)
+            call(i + k);
+        long long took = now_ns() - began;
+        if (i == 0 || took < best)
+            best = took;
+    }
+    return (double)best / BATCH / 1000;
+}
+
+static void fork_once(int unused)
+{
+    (void)unused;
     pid_t pid = fork();
     if (pid == 0)
         _exit(0);
     waitpid(pid, NULL, 0);
 }
 
-void costs_of_calls(void)
+static void make_pipe(int unused)
 {
-    struct og_error err;
-    static struct og_tether made[TIMES];
-    raise_limit(20000);
-    double forked = COST(fork_once());
-    double pipes = COST(int fds[2]; must(pipe2(fds, O_CLOEXEC) == 0, "pipe2"); close(fds[0]); close(fds[1]));
-    double maked = COST(make_tether(&made[i]));
-    double addeds = COST(close(added(&made[i / ROOM], i % ROOM, SIGKILL)));
-    double peeks = COST(close(og_tether_peek(&made[i / ROOM], i % ROOM, &err)));
-    double closes = COST(og_tether_close(&made[i]));
-    printf("costs µs: fork, exit and wait %.1f; pipe2() and close %.1f; a tether: make %.1f, add %.1f, peek and close %.1f, close %.1f\n",
-           forked, pipes, maked, addeds, peeks, closes);
+    int fds[2];
+    (void)unused;
+    must(pipe2(fds, O_CLOEXEC) == 0, "pipe2");
+    close(fds[0]);
+    close(fds[1]);
 }
 
-/* What the program's own sockets feel of descriptions that are in flight: before Linux 6.10 each close of a Unix socket
- * walked all Unix sockets in flight. */
+static void make_one(int i)
+{
+    make_tether(&tethers[i]);
+}
+
+static void add_one(int i)
+{
+    close(added(&tethers[i / ROOM], i % ROOM, SIGKILL));
+}
+
+static void peek_one(int i)
+{
+    close(peeked(&tethers[i / ROOM], i % ROOM));
+}
+
+static void close_one(int i)
+{
+    og_tether_close(&tethers[i]);
+}
+
+void costs_of_calls(void)
+{
+    raise_limit(20000);
+    double forked = cost(fork_once), pipes = cost(make_pipe), makes = cost(make_one), adds = cost(add_one);
+    double peeks = cost(peek_one), closes = cost(close_one);
+    printf("costs µs: fork, exit and wait %.1f; pipe2() and close %.1f; a tether: make %.1f, add %.1f, peek %.1f, "
+           "close %.1f\n",
+           forked, pipes, makes, adds, peeks, closes);
+}
+
+/* --- the program's own sockets ------------------------------------------------- */
+
+static int own[2];
+
+static void make_pair(int unused)
+{
+    int fds[2];
+    (void)unused;
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "socketpair");
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void pass_byte(int unused)
+{
+    char byte = 0;
+    (void)unused;
+    must(write(own[0], &byte, 1) == 1 && read(own[1], &byte, 1) == 1, "write");
+}
+
+static void pass_fd(int unused)
+{
+    char byte;
+    (void)unused;
+    send_fd(own[0], 0);
+    must(read(own[1], &byte, 1) == 1, "read");
+}
+
+/* While descriptions are in flight: before Linux 6.10 each close of a Unix socket walked all Unix sockets in flight. */
 void costs_in_flight(void)
 {
-    const int counts[] = {0, 1000, 5000, 20000};
-    int count = 0, own[2], fds[2];
-    char byte = 0;
+    const int counts[] = {0, 64, 1000, 5000, 20000};
+    int count = 0;
     raise_limit(20000);
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, own) == 0, "socketpair");
     for (size_t at = 0; at < sizeof counts / sizeof *counts; at++) {
         for (; count < counts[at]; count++) {
             if (count % ROOM == 0)
-                make_tether(&tethers[count / ROOM]);
-            close(added(&tethers[count / ROOM], count % ROOM, SIGKILL));
+                make_one(count / ROOM);
+            add_one(count);
         }
-        double pairs = COST(must(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "socketpair"); close(fds[0]); close(fds[1]));
-        double bytes = COST(must(write(own[0], &byte, 1) == 1 && read(own[1], &byte, 1) == 1, "write"));
-        double passed = COST(send_fd(own[0], 0); must(read(own[1], &byte, 1) == 1, "read"));
-        printf("costs µs with %5d in flight: socketpair() and close %.1f; a byte written and read %.2f; an fd passed %.1f\n",
-               count, pairs, bytes, passed);
+        double pairs = cost(make_pair), bytes = cost(pass_byte), fds = cost(pass_fd);
+        printf("costs µs, %d in flight: socketpair() and close %.1f; a byte passed %.2f; an fd passed %.1f\n", count,
+               pairs, bytes, fds);
     }
     for (int i = 0; i * ROOM < count; i++)
-        og_tether_close(&tethers[i]);
+        close_one(i);
+    close(own[0]);
+    close(own[1]);
 }
 
 /* --- the death of many ---------------------------------------------------------- */
 
 #define MANY 1000
 
-/* By the whole of csrc/lifeline.c; by the tether's own calls, with children that keep no fds; and so in the design before,
- * descriptions and write ends in the parent's table of fds. */
+/* By the whole of csrc/lifeline.c; by the tether's own calls, with children that keep no fds; and so in the design
+ * before, descriptions and write ends in the parent's table of fds. */
 static enum { LIFELINE, TETHER, TABLE } now;
 static const char *const NAMES[] = {"1,000 lifelines", "1,000 on tethers", "to compare, 1,000 in the table of fds"};
 

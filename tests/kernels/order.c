@@ -29,9 +29,16 @@ enum shape {
 static const char *const SHAPES[] = {"nest", "single", "control: flat nest", "control: table"};
 
 enum way { EXITS, IS_KILLED, EXECUTES, CLOSES_RANGE, ASCENDING, DESCENDING, TETHER_ONLY, TOGETHER, WAYS };
-static const char *const WAY_NAMES[] = {"exits", "is killed", "executes", "close_range()", "closes one by one, ascending",
-                                        "closes one by one, descending", "closes the tether only",
-                                        "is killed in one go with the parent"};
+static const char *const WAY_NAMES[] = {
+    "exits",
+    "is killed",
+    "executes",
+    "does close_range()",
+    "closes one by one, ascending",
+    "closes one by one, descending",
+    "closes the tether only",
+    "is killed in one go with the parent",
+};
 
 static struct {
     enum shape shape;
@@ -152,8 +159,8 @@ static void parent(void)
         must(open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0, "open(/dev/null)");
     for (int i = 0; i < line_count; i++)
         make_line(&lines[i]);
-    /* When the sibling is forked, the first description is in nobody's table any more, of the second it gets a copy, and
-     * the third is not made. */
+    /* When the sibling is forked, the first description is in nobody's table any more, of the second it gets a copy,
+     * and the third is not made. */
     for (int i = 0; i < CHILDREN; i++) {
         int fd = description(&lines[i % line_count], i);
         if (i == 1)
@@ -165,7 +172,7 @@ static void parent(void)
     play_on();
 }
 
-/* Returns how many of the children are left. *early: those that died before the last who had the tether let go of it. */
+/* Returns how many of the children are left. *early: who died before the last holder of the tether let go of it. */
 static int trial(int *early)
 {
     bool is_control = now.shape >= FLAT;
@@ -180,7 +187,7 @@ static int trial(int *early)
         sh->go = 1;
         if (now.way == IS_KILLED)
             kill(sh->sibling, SIGKILL);
-        while (now.way == EXECUTES ? false : now.way == IS_KILLED ? waitpid(sh->sibling, NULL, WNOHANG) == 0 : !sh->gone)
+        while (now.way == IS_KILLED ? waitpid(sh->sibling, NULL, WNOHANG) == 0 : now.way != EXECUTES && !sh->gone)
             usleep(500);
     }
     /* A survivor survives for ever, so a control needs no long wait; and one that is only slow is none. */
@@ -201,9 +208,11 @@ static void one_way(int times, int *all_left)
             count[high] += CHILDREN;
         }
     *all_left += left[0] + left[1];
-    check(!early && (now.shape >= FLAT || !(left[0] + left[1])),
-          "%s, sibling %s: %d of %d left (number low), %d of %d (high), %d early", SHAPES[now.shape], WAY_NAMES[now.way],
-          left[0], count[0], left[1], count[1], early);
+    char low[40] = "";
+    if (count[0])
+        snprintf(low, sizeof low, "%d of %d left (number low), ", left[0], count[0]);
+    check(!early && (now.shape >= FLAT || !(left[0] + left[1])), "%s, sibling %s: %s%d of %d left (high), %d early",
+          SHAPES[now.shape], WAY_NAMES[now.way], low, left[1], count[1], early);
 }
 
 void nest(void)
@@ -211,7 +220,7 @@ void nest(void)
     const int times[] = {rounds, (rounds + 1) / 2, (rounds + 4) / 5, (rounds + 4) / 5};
     for (now.shape = NEST; now.shape <= TABLE; now.shape++) {
         int left = 0;
-        for (now.way = 0; now.way < WAYS; now.way++)
+        for (now.way = EXITS; now.way < WAYS; now.way++)
             one_way(times[now.shape], &left);
         check(now.shape < FLAT ? !left : left > 0, "%s: %d left in all", SHAPES[now.shape], left);
     }
@@ -309,7 +318,8 @@ void made_while_forking(void)
             siblings += sh->gone;
             end_play();
         }
-        check(!early && siblings && (control ? left > 0 : left == 0), "%smade while 3 threads forked %d siblings: %d of %d left, %d early",
+        check(!early && siblings && (control ? left > 0 : left == 0),
+              "%smade while 3 threads forked %d siblings: %d of %d left, %d early",
               control ? "control, in the parent's table: " : "", siblings, left, count, early);
     }
 }

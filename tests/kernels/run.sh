@@ -18,10 +18,16 @@ trap 'rm -rf "$out"' EXIT
 
 say() { printf 'kernels: %s\n' "$*" >&2; }
 
-shim="fds tether lifeline arm spawn spawn_child credentials pidfd"
-sources=$(for name in $shim; do echo "csrc/$name.c"; done)
+sources=
+for name in fds tether lifeline arm spawn spawn_child credentials pidfd; do
+    sources="$sources csrc/$name.c"
+done
+for name in checks order tether starts costs; do
+    sources="$sources tests/kernels/$name.c"
+done
 compile="${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -static -pthread -Icsrc"
-$compile -o "$out/tether" tests/kernels/[!i]*.c $sources
+# shellcheck disable=SC2086
+$compile -o "$out/tether" $sources
 if [ "${ON:-}" = here ]; then
     exec "$out/tether" "$@"
 fi
@@ -32,7 +38,10 @@ if [ -z "$found" ]; then
     exit 77
 fi
 for program in "$qemu" cpio; do
-    command -v "$program" > /dev/null || { say "$program is needed (apt-get install qemu-system-x86 cpio)"; exit 77; }
+    if ! command -v "$program" > /dev/null; then
+        say "$program is needed (apt-get install qemu-system-x86 cpio)"
+        exit 77
+    fi
 done
 
 mkdir "$out/root"
@@ -53,8 +62,15 @@ boot() {
     grep -E 'BUG:|WARNING:|Oops|stall|Out of memory' "$out/console" "$out/qemu" || true
     case $(sed -n 's/^STATUS //p' "$out/said") in
     0) ;;
-    '') say "$1: no status (a panic, or ${TIMEOUT:-1800} s were over)"; tail -n 15 "$out/console" "$out/qemu"; status=1 ;;
-    *) say "$1: failed"; status=1 ;;
+    '')
+        say "$1: no status (a panic, or ${TIMEOUT:-1800} s were over)"
+        tail -n 15 "$out/console" "$out/qemu"
+        status=1
+        ;;
+    *)
+        say "$1: failed"
+        status=1
+        ;;
     esac
 }
 

@@ -1,5 +1,5 @@
-/* All of csrc/ under fire: a parent whose threads spawn and fork guarded children, while others fork and execute on their
- * own and are slow at it, is killed at a random moment. Is anybody left? */
+/* All of csrc/ under fire: a parent whose threads spawn and fork guarded children, while others fork and execute on
+ * their own and are slow at it, is killed at a random moment. Is anybody left? */
 
 #include "checks.h"
 
@@ -171,7 +171,9 @@ void starts(void)
             must(!sh->error, sh->call);
         }
         check(!early && (control ? survivors > 0 : survivors == 0),
-              "%s: %d started, killed: and %d times at a random moment, %d and more started: %d left, after %d kills; %d early",
-              control ? "control, unguarded" : "threads that start and fork at once", whole, times, started, survivors, with, early);
+              "%s, killed after all %d starts, and %d times at a random moment (%d starts and more): %d left, of %d "
+              "parents; %d early",
+              control ? "control, unguarded" : "threads that start and fork at once", whole, times, started, survivors,
+              with, early);
     }
 }

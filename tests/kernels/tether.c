@@ -71,8 +71,8 @@ void places(void)
 {
     begin(peeking_parent);
     check(sh->numbers[1] && sh->numbers[2] == sh->numbers[3] && sh->numbers[4] == EAGAIN,
-          "peeked by its place, while 2 threads fork (%lld times): %lld of %lld right; behind the last: %s", sh->numbers[1],
-          sh->numbers[2], sh->numbers[3], strerror((int)sh->numbers[4]));
+          "peeked by its place, while 2 threads fork (%lld times): %lld of %lld right; behind the last: %s",
+          sh->numbers[1], sh->numbers[2], sh->numbers[3], strerror((int)sh->numbers[4]));
     end_play();
 }
 
@@ -157,10 +157,12 @@ void slot_again(void)
         end_play();
     }
     check(!early && ended[NEW_OWNER] == times && ended[AFTER_REAPED] == times && ended[OTHER_SLOT] == times,
-          "a slot again: the new owner died with the parent, %d of %d; where the old one had been reaped, %d of %d; the "
-          "next slot's, %d of %d; %d early", ended[NEW_OWNER], times, ended[AFTER_REAPED], times, ended[OTHER_SLOT], times, early);
-    check(ended[OLD_OWNER] == 0 && ended[UNGUARDED] == 0, "a slot again: who is not its owner any more died, %d of %d; an "
-          "unguarded child, %d of %d", ended[OLD_OWNER], times, ended[UNGUARDED], times);
+          "a slot again: the new owner died with the parent, %d of %d; where the old one had been reaped, %d of %d; "
+          "the next slot's, %d of %d; %d early",
+          ended[NEW_OWNER], times, ended[AFTER_REAPED], times, ended[OTHER_SLOT], times, early);
+    check(ended[OLD_OWNER] == 0 && ended[UNGUARDED] == 0,
+          "a slot again: who is not its owner any more died, %d of %d; an unguarded child, %d of %d", ended[OLD_OWNER],
+          times, ended[UNGUARDED], times);
     early = 0;
     for (int i = 0; i < times; i++) {
         ends(single_parent, &early);
@@ -169,8 +171,9 @@ void slot_again(void)
         signalled += waitpid(sh->pids[0], &status, WNOHANG) > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1;
         end_play();
     }
-    check(!early && right == times && signalled == times, "single: its owner is peeked, %d of %d; ended by SIGUSR1 with the parent, %d of %d; %d early",
-          right, times, signalled, times, early);
+    check(!early && right == times && signalled == times,
+          "single: its owner is peeked, %d of %d; ended by SIGUSR1 with the parent, %d of %d; %d early", right, times,
+          signalled, times, early);
 }
 
 /* --- flags ------------------------------------------------------------------- */
@@ -185,7 +188,8 @@ static void flagged_parent(void)
     int fd = added(&tether, 0, SIGKILL);
     must_og(og_load(fd, SIGKILL, set, &err) == 0, &err);
     int copy = peeked(&tether, 0), again = dup(fd), plain = added(&tether, 1, SIGKILL);
-    int seen = (fcntl(copy, F_GETFL) & set) == set && (fcntl(again, F_GETFL) & set) == set, other = fcntl(plain, F_GETFL) & set;
+    int seen = (fcntl(copy, F_GETFL) & set) == set && (fcntl(again, F_GETFL) & set) == set;
+    int other = fcntl(plain, F_GETFL) & set;
     must(fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) == 0, "F_SETFL");
     int cleared = !(fcntl(copy, F_GETFL) & set);
     must(fcntl(copy, F_SETFL, set | O_ASYNC | O_NONBLOCK) == 0, "F_SETFL");
@@ -226,9 +230,9 @@ void flags(void)
             end_play();
         }
         check(!early && right == times && told == times && signalled == times,
-              "%s: set, seen and cleared by another fd of the description, %d of %d; og_make_mine() says %s, %d of %d; the "
-              "signal came, %d of %d; %d early", names[i], right, times, set & OG_REVOKED ? "ECANCELED" : "nothing", told,
-              times, signalled, times, early);
+              "%s: set, seen and cleared by another fd of the description, %d of %d; og_make_mine() says %s, %d of %d; "
+              "the signal came, %d of %d; %d early",
+              names[i], right, times, set & OG_REVOKED ? "ECANCELED" : "nothing", told, times, signalled, times, early);
     }
 }
 
@@ -284,15 +288,18 @@ void limits(void)
     ends(limited_parent, &early);
     int gone = dead(20000);
     check(sh->numbers[1] == WANTED && sh->numbers[3] && gone == 1 && !early,
-          "uid 1000, soft limit 64, hard 4,096: %lld of %d added%s%s; soft limit as before: %s; the last one's owner died with the parent, %d of 1",
+          "uid 1000, soft limit 64, hard 4,096: %lld of %d added%s%s; soft limit as before: %s; the last one's owner "
+          "died with the parent, %d of 1",
           sh->numbers[1], WANTED, sh->numbers[2] ? ", then " : "", sh->numbers[2] ? strerror((int)sh->numbers[2]) : "",
           sh->numbers[3] ? "yes" : "NO", gone);
     end_play();
     hard = 64;
     ends(limited_parent, &early);
     gone = dead(20000);
-    check(sh->numbers[1] < 65 && sh->numbers[2] == ETOOMANYREFS && sh->numbers[4] == ETOOMANYREFS && gone == 1 && !early,
-          "hard limit 64: %lld added, then %s: %s; a lifeline is flat then (%s), its owner died with the parent, %d of 1",
+    bool refused = sh->numbers[2] == ETOOMANYREFS && sh->numbers[4] == ETOOMANYREFS;
+    check(sh->numbers[1] < 65 && refused && gone == 1 && !early,
+          "hard limit 64: %lld added, then %s: %s; a lifeline is flat then (%s), its owner died with the parent, %d "
+          "of 1",
           sh->numbers[1], sh->call, strerror((int)sh->numbers[2]), strerror((int)sh->numbers[4]), gone);
     end_play();
 }
