@@ -6,6 +6,7 @@
 # make conformance   CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; takes 10 minutes
 # make stress 10,000 starts and joins that leave nothing; takes some minutes
 # make fresh  make demo and make test on fresh Debian 12, 13 and Ubuntu 24.04, as root and as a user (tools/fresh-machine.sh)
+# make kernels   the lifeline on real kernels, 5.10 to 7.3, in virtual machines (tests/kernels/run.sh); takes 20 minutes
 # make supervisor-checks   the supervisor with sanitizers and under valgrind
 # make demo and make test set up all they need in .venv (see tools/setup-venv.sh).
 
@@ -15,7 +16,8 @@ RUN := $(VENV)/bin/python
 
 SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
 
-.PHONY: demo test fresh conformance lint dist stress kills bench bench-quick bench-costs bench-peers supervisor-checks clean
+.PHONY: demo test fresh conformance lint dist stress kills kernels bench bench-quick bench-costs bench-peers \
+    supervisor-checks clean
 
 $(VENV)/.ready: $(SETUP_FROM)
 	@tools/setup-venv.sh $(VENV) $(PYTHON)
@@ -34,6 +36,9 @@ stress: $(VENV)/.ready
 
 kills: $(VENV)/.ready
 	@$(RUN) tests/stress/kills.py $(ARGS)
+
+kernels: # KERNELS=DIR, ONLY="5.10 7.3", ARGS="nest gc": see there
+	@tests/kernels/run.sh $(ARGS)
 
 supervisor-checks: # 77: said, and no failure
 	@for kind in asan valgrind; do tools/check-supervisor.sh $$kind || [ $$? = 77 ] || exit 1; done
@@ -59,7 +64,7 @@ lint: $(VENV)/.ready
 	    $(VENV)/bin/mypy --python-version $$version tests/typing && \
 	    $(VENV)/bin/pyright --pythonversion $$version || exit 1; done
 	@$(VENV)/bin/stubtest --concise --allowlist tests/typing/stubtest.txt $(STUBS)
-	@for source in csrc/*.c; do $(CC) $(CHECK_C) $$source || exit 1; done
+	@for source in csrc/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) -Icsrc $$source || exit 1; done
 	@echo lint: clean
 
 dist: $(VENV)/.ready
