@@ -11,7 +11,7 @@ from time import perf_counter_ns as now
 
 from ._worker import main, serve, sleep_for_ever
 
-MANY = 2000
+FEWER, MANY = 1000, 2000
 BATCH = 5
 
 
@@ -76,6 +76,10 @@ def measure(rounds):
             {"ours": (ours, "start"), "theirs": (theirs, "start"), "raw": (ours, "raw"), "clean": (theirs, "raw")}
         )
         for worker in ours_full, theirs_full:
+            worker.ask("grow", FEWER)
+        fewer, _ = take({"ours": (ours_full, "start"), "theirs": (theirs_full, "start")})
+        fds = (ours_full.fds() - ours.fds()) / FEWER
+        for worker in ours_full, theirs_full:
             worker.ask("grow", MANY)
         # With none and with many children in turns too: what it grows by is a difference.
         starts, _ = take(
@@ -101,7 +105,9 @@ def measure(rounds):
             none_joined["clean"],
             name="without",
         ),
-        _measure.compare(f"fork: start at {MANY:,} live children", starts["ours_full"], starts["theirs_full"], 0.5),
+        _measure.compare(f"fork: start at {FEWER:,} live children", fewer["ours"], fewer["theirs"], 0.25),
+        _measure.compare(f"fork: start at {MANY:,} live children", starts["ours_full"], starts["theirs_full"], 0.25),
+        _measure.Row(f"fds of the parent for each of {FEWER:,} children", fds, 1.1),
         _measure.derived(
             f"fork: what start grows by from 0 to {MANY:,} live children, to raw os.fork's",
             lambda a, b, c, d: (a - b) / (c - d),

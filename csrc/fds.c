@@ -57,10 +57,15 @@ int og_still_ours(const struct own_fd *own)
     return own->fd >= 0 && og_identify(&now, own->fd) && now.dev == own->dev && now.ino == own->ino;
 }
 
-void og_close_if_ours(struct own_fd *own)
+void og_close_copy(const struct own_fd *own)
 {
     if (og_still_ours(own))
         close(own->fd);
+}
+
+void og_close_if_ours(struct own_fd *own)
+{
+    og_close_copy(own);
     *own = OG_NO_FD;
 }
 
@@ -136,6 +141,6 @@ size_t og_kept_from_forks(struct own_fd *into, size_t room)
 void og_close_kept(void)
 {
     for (size_t i = 0; i < kept_count; i++)
-        og_close_if_ours(&kept_from_forks[i]);
+        og_close_copy(&kept_from_forks[i]);
     kept_count = 0;
 }

@@ -584,18 +584,21 @@ void og_expect_visitor(void)
 }
 
 /* In a forked child, which must not keep its siblings alive nor anybody waiting: closes its copies of what is in flight
- * and of all tethers, but its `own` description. An armed one has no use for what visitors inherit. */
+ * and of all tethers, but its `own` description. An armed one has no use for what visitors inherit. A page that it writes
+ * to is one that the kernel copies, so nothing is noted for each. */
 void og_lifelines_leave(int own, bool visitor, struct own_fd *reader, struct own_fd *sender)
 {
     for (int i = 0; i < strand_count; i++) {
         struct strand *strand = &strands[i];
         if (!strand->room)
             continue;
-        og_tether_close(&strand->tether);
+        og_close_copy(&strand->tether.end);
+        og_close_copy(&strand->tether.queue);
         for (int k = 0; k < strand->made; k++) {
-            struct slot *slot = &strand->slots[k];
+            const struct slot *slot = &strand->slots[k];
+            struct own_fd copy = {slot->fd, strand->tether.dev, strand->tether.ino};
             if (slot->fd >= 0 && slot->fd != own && (!slot->for_hook || owner_of(slot->fd) > 0))
-                close_number(strand, slot);
+                og_close_copy(&copy);
         }
     }
     strand_count = looked_for = 0;

@@ -43,6 +43,7 @@ int og_above_stdio(int fd);
 bool og_identify(struct own_fd *own, int fd);
 int og_make_pipe(struct own_fd *reader, struct own_fd *writer, int flags, struct og_error *err);
 size_t og_kept_from_forks(struct own_fd *into, size_t room);
+void og_close_copy(const struct own_fd *own);
 void og_close_kept(void);
 
 /* --- tether.c */

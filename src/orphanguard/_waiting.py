@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     class Handle(Protocol):
         """What users hold: a `Process` or a `Popen`."""
 
+        _held_while_it_runs: bool  # by somebody else
+
         def _started_child(self) -> Child:
             """Its `Child`; ValueError if it was not started, is closed, or is another process's."""
             ...
@@ -58,7 +60,9 @@ class Registry:
         self._changed = threading.Condition(self._lock)
         self._epoll: select.epoll | None = None  # made with the first child
         self._live: dict[int, tuple[Child, ref[Handle]]] = {}
-        self._watched: set[ref[Handle]] = set()  # their handles: one call tells whether all of many are here
+        # Their handles. To take the second from a set of thousands is one call, which looks at none of them.
+        self._watched: set[ref[Handle]] = set()
+        self._processes: set[Handle] = set()  # multiprocessing holds these as well, as long as they run
         self._finished: WeakSet[Handle] = WeakSet()
         self._sleeping = False
         self._sleeper = 0
@@ -84,7 +88,7 @@ class Registry:
                     if here[1]() not in (None, handle):
                         raise ValueError(f"{handle!r} is a copy of {here[1]()!r}, which is waited for")
                     self._live[pidfd] = entry  # a finaliser has brought the handle back, without the old reference
-                    self._watched.add(entry[1])
+                    self._note(handle, entry[1])
                     return
                 if here is not None:  # the program has closed that one's
                     self._take(here[0], tell=False)
@@ -96,13 +100,23 @@ class Registry:
                     raise
                 return
             self._live.setdefault(pidfd, entry)
-            self._watched.add(entry[1])
+            self._note(handle, entry[1])
             if not child.watched:
-                self._watched.discard(entry[1])
+                self._forget(handle, entry[1])
                 if self._live.get(pidfd, entry) is entry:  # else the number is another child's by now
                     self._live.pop(pidfd, None)
                     with contextlib.suppress(OSError):
                         epoll.unregister(pidfd)
+
+    def _note(self, handle: Handle, reference: ref[Handle]) -> None:
+        self._watched.add(reference)
+        if handle._held_while_it_runs:
+            self._processes.add(handle)
+
+    def _forget(self, handle: Handle | None, reference: ref[Handle]) -> None:
+        self._watched.discard(reference)
+        if handle is not None:
+            self._processes.discard(handle)
 
     def ended(self, child: Child) -> None:
         """Somebody has seen the end of ``child``."""
@@ -136,7 +150,7 @@ class Registry:
         """The handle was closed."""
         with self._lock:
             self._finished.discard(handle)
-            self._watched.discard(ref(handle))
+            self._forget(handle, ref(handle))
 
     def sweep(self) -> None:
         """Reaps whoever has ended. O(ended)."""
@@ -245,7 +259,7 @@ class Registry:
             with contextlib.suppress(OSError):  # closed behind our back
                 self._epoll.unregister(pidfd)
         child.unwatched()
-        self._watched.discard(entry[1])
+        self._forget(handle, entry[1])
         if tell and handle is not None:
             self._tell(handle)
 
@@ -264,13 +278,11 @@ class Registry:
 
         Returns False if all are watched or known to have finished, so that the epoll will tell of each.
         """
-        try:
-            if self._watched.issuperset(map(ref, handles)):
-                return False
-        except TypeError:  # no references to numbers
-            pass
+        others: Iterable[Any] = handles
+        with contextlib.suppress(TypeError):  # what can't be in a set is refused below
+            others = (handles if isinstance(handles, (set, frozenset)) else set(handles)) - self._processes
         changed = False
-        for handle in handles:
+        for handle in others:
             if not hasattr(handle, "_started_child"):
                 raise TypeError(_refusal(handle))
             if ref(handle) in self._watched or handle in self._finished:

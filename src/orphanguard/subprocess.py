@@ -92,6 +92,7 @@ class Popen(_standard.Popen[AnyStr]):
     containment: Containment | None = None  #: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``
 
     _child: Child | None = None
+    _held_while_it_runs = False
     _tree: Options | None = None
     _pdeathsig = False
     _pipes: Sequence[NotedFd] = ()  # until the start has succeeded

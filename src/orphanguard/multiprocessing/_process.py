@@ -109,6 +109,7 @@ class GuardedProcess(_ProcessBase):
     _popen: GuardedPopen | None
 
     _tree: Options | None = None
+    _held_while_it_runs = True  # by multiprocessing.process._children
 
     @explained
     def __init__(
