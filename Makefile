@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
+SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/* csrc/*/*)
 
 .PHONY: demo test fresh conformance lint dist stress kills kernels bench bench-quick bench-costs bench-peers \
     supervisor-checks clean
@@ -52,6 +52,7 @@ conformance: $(VENV)/.ready
 
 # Strict warnings are errors here, never on a user's machine.
 CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2
+INCLUDE := -Icsrc -Icsrc/shim -Icsrc/launcher
 
 # Modules with a stub: the stub is what users get, so the modules are named to mypy one by one, and stubtest compares.
 STUBS := orphanguard.subprocess orphanguard.multiprocessing orphanguard.asyncio
@@ -64,7 +65,8 @@ lint: $(VENV)/.ready
 	    $(VENV)/bin/mypy --python-version $$version tests/typing && \
 	    $(VENV)/bin/pyright --pythonversion $$version || exit 1; done
 	@$(VENV)/bin/stubtest --concise --allowlist tests/typing/stubtest.txt $(STUBS)
-	@for source in csrc/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) -Icsrc $$source || exit 1; done
+	@for source in csrc/*.c csrc/*/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) $(INCLUDE) $$source || exit 1; done
+	@$(RUN) tools/arrows.py csrc/shim
 	@echo lint: clean
 
 dist: $(VENV)/.ready

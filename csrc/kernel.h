@@ -5,8 +5,11 @@
 #define ORPHANGUARD_KERNEL_H
 
 #include <sched.h>
+#include <signal.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #ifndef SYS_pidfd_send_signal
 #define SYS_pidfd_send_signal 424
@@ -43,5 +46,12 @@
 
 /* What rt_sigprocmask(2) and its like take: not libc's 128. */
 #define KERNEL_SIGSET_SIZE 8
+
+/* Sets the signal mask without libc. libc's functions leave out the two signals that libc uses itself, and setuid() in
+ * another thread sends one of them. */
+static inline void set_signal_mask(const uint64_t *mask, uint64_t *old)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, old, KERNEL_SIGSET_SIZE);
+}
 
 #endif

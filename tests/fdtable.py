@@ -1,4 +1,4 @@
-"""The fds of this process, and apart from them what children hang on: csrc/tether.c."""
+"""The fds of this process, and apart from them what children hang on: csrc/shim/tether.c."""
 
 from __future__ import annotations
 

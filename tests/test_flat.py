@@ -1,4 +1,4 @@
-"""Where the kernel refuses what a tether takes (csrc/tether.c): children start, die with their parent, and it is said
+"""Where the kernel refuses what a tether takes (csrc/shim/tether.c): children start, die with their parent, and it is said
 that they are guarded less well."""
 
 from __future__ import annotations

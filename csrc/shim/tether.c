@@ -50,7 +50,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -60,8 +59,7 @@
 
 #include "kernel.h"
 
-#define STACK_SIZE (12 * 1024) /* as in spawn.c */
-#define MOST_FDS 3             /* in one message */
+#define MOST_FDS 3 /* in one message */
 
 union control {
     struct cmsghdr header;
@@ -149,21 +147,21 @@ static bool would_be_init(void)
  * of the caller's, which is that of any thread that forks: a C library's may have 16 KiB. With the lock held. */
 static int in_child(struct task *task, int flags, struct og_error *err)
 {
-    static char stack[STACK_SIZE] __attribute__((aligned(16)));
+    static char stack[OG_CHILD_STACK] __attribute__((aligned(16)));
     const uint64_t all = ~(uint64_t)0;
     uint64_t mask;
 
     if (would_be_init())
         return og_fail(err, ENOTSUP, "clone, of the first process of a pid namespace");
     task->err = (struct og_error){0, NULL};
-    og_set_signal_mask(&all, &mask); /* no handler of the program's may run in it */
+    set_signal_mask(&all, &mask); /* no handler of the program's may run in it */
     int pid = clone(run_task, stack + sizeof stack, flags | CLONE_VM | CLONE_VFORK, task);
     if (pid < 0)
         og_fail(&task->err, errno, "clone");
     else
         while (waitpid(pid, NULL, (int)__WCLONE) < 0 && errno == EINTR)
             ;
-    og_set_signal_mask(&mask, NULL);
+    set_signal_mask(&mask, NULL);
     if (!task->err.call && !task->done)
         og_fail(&task->err, ECANCELED, "clone (its child was killed)");
     return task->err.call ? og_fail(err, task->err.code, task->err.call) : 0;
@@ -240,25 +238,16 @@ void og_tether_close(struct og_tether *tether)
     og_close_if_ours(&tether->queue);
 }
 
+/* Whether `fd` is the tether or its queue. */
+bool og_tether_has(const struct og_tether *tether, int fd)
+{
+    return (tether->end.fd == fd && og_still_ours(&tether->end)) || (tether->queue.fd == fd && og_still_ours(&tether->queue));
+}
+
 /* What descriptions are made and added with: the sending end of the queue, and a read end of the pipe. */
 int og_tether_parts(const struct og_tether *tether, int parts[2], struct og_error *err)
 {
     return receive_fds(tether->end.fd, MSG_PEEK, parts, 2, err) < 0 ? -1 : 0;
-}
-
-/* Another description of the pipe that `reader` is of. */
-int og_reopen(int reader, unsigned long long dev, unsigned long long ino, struct og_error *err)
-{
-    char path[32];
-    struct own_fd end;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", reader);
-    int fd = og_above_stdio(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-    if (fd < 0)
-        return og_fail(err, errno, "open(/proc/self/fd)");
-    if (og_identify(&end, fd) && end.dev == dev && end.ino == ino)
-        return fd;
-    close(fd); /* something else is mounted at /proc */
-    return og_fail(err, ENOENT, "open(/proc/self/fd)");
 }
 
 /* Behind those that are in the queue already; it is found there by its `place`, and known by it. */

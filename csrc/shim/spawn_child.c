@@ -27,13 +27,6 @@
 
 #include "kernel.h"
 
-/* Raw, since libc's own leaves out the two signals that it uses itself, and
- * setuid() in another thread sends one of them. */
-void og_set_signal_mask(const uint64_t *mask, uint64_t *old)
-{
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, old, KERNEL_SIGSET_SIZE);
-}
-
 static void reset_handlers(void)
 {
     struct sigaction action, deflt = {.sa_handler = SIG_DFL};
@@ -237,7 +230,7 @@ int og_spawn_child(void *argument)
         reset_handlers();
     if (s->restore_signals)
         restore_signals();
-    og_set_signal_mask(&a->mask, NULL);
+    set_signal_mask(&a->mask, NULL);
     execute(a);
 fail:
     _exit(127);

@@ -10,13 +10,10 @@
 #include "shim.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,24 +34,6 @@ struct pidfd_info {
 #define PIDFD_GET_INFO _IOWR(0xFF, 11, struct pidfd_info)
 #define PIDFD_INFO_EXIT (UINT64_C(1) << 3)
 
-static __thread const char *failed_call = "";
-
-int og_report(const struct og_error *err)
-{
-    failed_call = err->call;
-    return -err->code;
-}
-
-const char *og_failed_call(void)
-{
-    return failed_call;
-}
-
-static int failed(int code, const char *call)
-{
-    return og_report(&(struct og_error){code, call});
-}
-
 int og_pidfd(int pid, struct og_error *err)
 {
     int fd = og_above_stdio((int)syscall(SYS_pidfd_open, pid, 0)); /* close-on-exec by itself */
@@ -66,19 +45,6 @@ int og_pidfd_open(int pid)
     struct og_error err;
     int fd = og_pidfd(pid, &err);
     return fd >= 0 ? fd : og_report(&err);
-}
-
-/* Of the process with this `pid`, which the caller knows to be the child's. */
-int og_pidfd_hold(struct og_child *child, int pid)
-{
-    struct og_error err;
-    child->pid = pid;
-    int fd = og_pidfd(pid, &err);
-    if (fd < 0)
-        return og_report(&err);
-    child->pidfd = fd;
-    child->identity = og_pidfd_identity(fd);
-    return 0;
 }
 
 /* The "Pid:" of a pidfd as /proc has it: -1 once the process has been reaped, 0 if it can't be told. */
@@ -112,7 +78,7 @@ long long og_pidfd_identity(int pidfd)
     return fstat(pidfd, &st) == 0 ? (long long)st.st_ino : 0;
 }
 
-static bool still_it(int pidfd, long long identity)
+bool og_pidfd_is(int pidfd, long long identity)
 {
     struct stat st;
     if (!identity)
@@ -125,23 +91,7 @@ static bool still_it(int pidfd, long long identity)
 
 int og_pidfd_check(int pidfd, long long identity)
 {
-    return still_it(pidfd, identity) ? 0 : failed(EBADF, "pidfd, which this program has closed");
-}
-
-void og_pidfd_close(struct og_child *child)
-{
-    if (child->pidfd >= 0 && still_it(child->pidfd, child->identity))
-        close(child->pidfd);
-    child->pidfd = -1;
-}
-
-/* When nobody has a use for it any more; or so it seems. Python finalises all that is in a cycle, and a Popen in there may
- * just have gone to those that are polled until they have ended. */
-void og_child_free(struct og_child *child)
-{
-    if (!child->running)
-        og_pidfd_close(child);
-    og_lifeline_give_back(child);
+    return og_pidfd_is(pidfd, identity) ? 0 : og_report_failure(EBADF, "pidfd, which this program has closed");
 }
 
 int og_pidfd_send_signal(int pidfd, long long identity, int sig)
@@ -150,7 +100,7 @@ int og_pidfd_send_signal(int pidfd, long long identity, int sig)
     if (code < 0)
         return code;
     if (syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) < 0)
-        return failed(errno, "pidfd_send_signal");
+        return og_report_failure(errno, "pidfd_send_signal");
     return 0;
 }
 
@@ -169,7 +119,7 @@ static int status(int pidfd, long long identity, int options)
     if (code < 0)
         return OG_FAILED + code;
     if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOWAIT | options) < 0)
-        return OG_FAILED + failed(errno, "waitid(P_PIDFD)");
+        return OG_FAILED + og_report_failure(errno, "waitid(P_PIDFD)");
     if (info.si_pid == 0)
         return OG_RUNNING;
     return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
@@ -191,18 +141,6 @@ int og_pidfd_wait(int pidfd, long long identity)
     return status(pidfd, identity, 0);
 }
 
-/* What comes after the end of a child has been noted. */
-void og_child_reap(struct og_child *child)
-{
-    siginfo_t info;
-    /* Let go of: it was. Else before it is reaped: then it is nobody's. */
-    bool armed = child->lifeline < 0 || fcntl(child->lifeline, F_GETOWN) == child->pid;
-    if (still_it(child->pidfd, child->identity))
-        (void)waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG);
-    child->running = 0;
-    og_give_back(child, armed);
-}
-
 /* As og_pidfd_status(), of a process that somebody else has reaped: Linux 6.15.
  * Asking for anything but EXIT then is ESRCH; before the reap EXIT is not
  * returned, and the answer is OG_RUNNING. */
@@ -213,56 +151,8 @@ int og_pidfd_reaped_status(int pidfd, long long identity)
     if (code < 0)
         return OG_FAILED + code;
     if (ioctl(pidfd, PIDFD_GET_INFO, &info) < 0)
-        return OG_FAILED + failed(errno, "ioctl(PIDFD_GET_INFO)");
+        return OG_FAILED + og_report_failure(errno, "ioctl(PIDFD_GET_INFO)");
     if (!(info.mask & PIDFD_INFO_EXIT))
         return OG_RUNNING;
     return WIFEXITED(info.exit_code) ? WEXITSTATUS(info.exit_code) : -WTERMSIG(info.exit_code);
-}
-
-/* 1 when fd is readable or hung up, 0 when the time is over. -EINTR after a
- * signal: the caller lets Python's handlers run. */
-int og_wait_readable(int fd, int milliseconds)
-{
-    struct pollfd look = {.fd = fd, .events = POLLIN};
-    int ready = poll(&look, 1, milliseconds);
-    return ready < 0 ? failed(errno, "poll") : ready;
-}
-
-/* An epoll has no identity that the kernel would tell. So ours has something in
- * it that has: a pipe, of which nothing is to be heard but one end of file. */
-static struct own_fd mark = {.fd = -1};
-
-static int add_mark(int epoll)
-{
-    struct epoll_event event = {.events = EPOLLET, .data.fd = mark.fd};
-    return epoll_ctl(epoll, EPOLL_CTL_ADD, mark.fd, &event);
-}
-
-int og_epoll_is_ours(int epoll)
-{
-    if (!og_still_ours(&mark))
-        return false;
-    if (add_mark(epoll) < 0)
-        return errno == EEXIST;
-    (void)epoll_ctl(epoll, EPOLL_CTL_DEL, mark.fd, NULL); /* another one has got its number */
-    return false;
-}
-
-/* To a new epoll; one at a time. */
-int og_epoll_mark(int epoll)
-{
-    struct own_fd writer;
-    og_close_if_ours(&mark);
-    int code = og_pipe(&mark, &writer, 0);
-    if (code < 0)
-        return code;
-    og_close_if_ours(&writer);
-    if (add_mark(epoll) < 0) {
-        code = failed(errno, "epoll_ctl");
-        og_close_if_ours(&mark);
-        return code;
-    }
-    struct epoll_event end_of_file;
-    (void)epoll_wait(epoll, &end_of_file, 1, 0);
-    return 0;
 }

@@ -1,13 +1,16 @@
 """Tells cffi how to build ``orphanguard._shim`` (API mode: a C compiler checks every declaration)."""
 
 import os
+import re
 from pathlib import Path
 
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-# setuptools wants paths that are relative to setup.py and use "/".
-SOURCES = ["fds.c", "tether.c", "lifeline.c", "arm.c", "spawn.c", "spawn_child.c", "credentials.c", "pidfd.c"]
+CSRC = HERE.parent
+# setuptools wants paths that are relative to setup.py and use "/". The sections of shim.h name the sources.
+SOURCES = [f"csrc/shim/{name}" for name in re.findall(r"(?m)^/\* --- (\w+\.c)\b", (HERE / "shim.h").read_text())]
+HEADERS = [f"csrc/{path.relative_to(CSRC)}" for path in sorted(CSRC.rglob("*.h"))]
 
 # ORPHANGUARD_CFLAGS: strict warnings as errors in CI, sanitizers; never on a user's machine.
 EXTRA = os.environ.get("ORPHANGUARD_CFLAGS", "").split()
@@ -17,9 +20,9 @@ ffibuilder.cdef((HERE / "shim_api.h").read_text())
 ffibuilder.set_source(
     "orphanguard._shim",
     '#include "shim_api.h"',
-    sources=[f"csrc/{name}" for name in SOURCES],
-    include_dirs=["csrc"],
-    depends=["csrc/shim.h", "csrc/shim_api.h", "csrc/launcher.h", "csrc/kernel.h"],
+    sources=SOURCES,
+    include_dirs=["csrc", "csrc/shim", "csrc/launcher"],
+    depends=HEADERS,
     extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", *EXTRA],
     extra_link_args=["-pthread", *[flag for flag in EXTRA if flag.startswith("-fsanitize")]],
 )

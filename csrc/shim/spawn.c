@@ -23,10 +23,6 @@
 #include "kernel.h"
 #include "launcher.h"
 
-/* The child's stack, a part of its parent's: a dozen shallow calls, execve()
- * among them, and no signal handler. CPython's smallest thread has 32 KiB. */
-#define STACK_SIZE (12 * 1024)
-
 extern char **environ;
 
 /* clone3() resets all handlers at once (CLONE_CLEAR_SIGHAND, Linux 5.5): 64
@@ -90,15 +86,15 @@ static int clone_child(char *stack, size_t size, int flags, struct og_spawn_chil
  * a copy. */
 static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
 {
-    char stack[STACK_SIZE] __attribute__((aligned(16)));
+    char stack[OG_CHILD_STACK] __attribute__((aligned(16)));
     const uint64_t all = ~(uint64_t)0;
 
-    og_set_signal_mask(&all, &child->mask);
+    set_signal_mask(&all, &child->mask);
     int files = child->shares_fds ? CLONE_FILES : 0;
     int pid = clone_child(stack, sizeof stack, memory | files | CLONE_VFORK | CLONE_PIDFD, child, pidfd);
     if (pid < 0)
         og_fail(child->err, errno, "clone");
-    og_set_signal_mask(&child->mask, NULL);
+    set_signal_mask(&child->mask, NULL);
     return pid;
 }
 

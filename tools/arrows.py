@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Checks that the arrows between files only go down: each file uses only what is in lower layers.
+
+    tools/arrows.py csrc/shim [DIRECTORY]...
+
+A directory of C files has a header of the same name. The header's sections, ``/* --- name.c``, name the layers, lowest
+first. Symbols tell which file uses which: each file is compiled, and ``nm`` lists what its object defines and needs.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SECTION = re.compile(r"^/\* --- (\w+\.c)\b", re.MULTILINE)
+
+
+def sections(header: Path) -> list[str]:
+    return SECTION.findall(header.read_text())
+
+
+def compiled(source: Path, into: Path) -> Path:
+    """The object of ``source``. Headers are looked for in all directories beside its own, and in the one above."""
+    above = source.parent.parent
+    include = [f"-I{path}" for path in (above, *sorted(above.iterdir())) if path.is_dir()]
+    target = into / f"{source.stem}.o"
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    subprocess.run([*compiler, "-std=gnu11", *include, "-c", str(source), "-o", str(target)], check=True)
+    return target
+
+
+def symbols(target: Path) -> tuple[set[str], set[str]]:
+    """What an object defines for others, and what it needs from others."""
+    defined, needed = set(), set()
+    listing = subprocess.run(["nm", "-P", "-g", str(target)], check=True, capture_output=True, text=True).stdout
+    for line in listing.splitlines():
+        name, kind = line.split()[:2]
+        (needed if kind in "Uvw" else defined).add(name)
+    return defined, needed
+
+
+def wrong_order(directory: Path, order: list[str]) -> list[str]:
+    """Files without a layer, layers without a file, and sections of other headers that come in another order."""
+    files = {path.name for path in directory.glob("*.c")}
+    found = [f"{directory / name} has no section in the header" for name in sorted(files - set(order))]
+    found += [f"{directory / name} is a section of the header, but no file" for name in order if name not in files]
+    for header in sorted(directory.glob("*.h")):
+        names = sections(header)
+        if names != [name for name in order if name in names]:
+            found.append(f"{header}: its sections are not in the order of the layers")
+    return found
+
+
+def wrong_in_c(directory: Path) -> list[str]:
+    """Each arrow of a C file that does not go down, as a line of text."""
+    order = sections(directory / f"{directory.name}.h")
+    found = wrong_order(directory, order)
+    if found:
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        objects = {name: symbols(compiled(directory / name, Path(folder))) for name in order}
+    home = {symbol: name for name, (defined, _) in objects.items() for symbol in defined}
+    for at, name in enumerate(order):
+        for symbol in sorted(objects[name][1]):
+            target = home.get(symbol, name)
+            if order.index(target) > at:
+                found.append(f"{directory / name} uses {symbol}() of {target}, which is in a layer above it")
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    found = [line for argument in arguments for line in wrong_in_c(Path(argument))]
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
