@@ -1,6 +1,5 @@
-/* Kernel interfaces that a libc of manylinux's age does not name, for the shim
- * and the programs alike. System calls from after Linux 5.1 have one number on
- * every architecture. */
+/* Kernel interfaces that an old libc (manylinux) does not name, for the shim and for the two programs. A system call
+ * that is newer than Linux 5.1 has the same number on every architecture. */
 #ifndef ORPHANGUARD_KERNEL_H
 #define ORPHANGUARD_KERNEL_H
 
@@ -33,7 +32,7 @@
 #define P_PIDFD 3
 #endif
 
-/* Where ids once had 16 bits, the plain names are of those. */
+/* On an architecture whose ids once had 16 bits, the plain names are the calls for 16 bits. */
 #ifdef SYS_setgroups32
 #define OG_SETGROUPS SYS_setgroups32
 #define OG_SETREGID SYS_setregid32
@@ -44,7 +43,7 @@
 #define OG_SETREUID SYS_setreuid
 #endif
 
-/* What rt_sigprocmask(2) and its like take: not libc's 128. */
+/* The size of a signal set for rt_sigprocmask(2) and similar calls. libc's sigset_t has 128 bytes. */
 #define KERNEL_SIGSET_SIZE 8
 
 /* Sets the signal mask without libc. libc's functions leave out the two signals that libc uses itself, and setuid() in

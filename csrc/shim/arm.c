@@ -1,12 +1,13 @@
 /* How a process arms itself, and what it is armed on.
  *
- * There are two layers here. The lifeline is the guarantee: the child becomes the owner of the description that its parent
- * opened for it, and then looks once whether the parent is gone already. PR_SET_PDEATHSIG is the second layer, where it
- * can do no harm: pdeathsig.c.
+ * There are two layers here. The lifeline is the guarantee: the child becomes the owner of the description that its
+ * parent opened for it, and then looks once whether the parent is gone already. PR_SET_PDEATHSIG is the second layer,
+ * where it can do no harm: pdeathsig.c.
  *
- * A worker that is forked arms itself in the at-fork handler, before any code of Python's runs in it (atfork.c); a program
- * is armed before the exec (spawn_child.c); the child of a fork server arms itself when the description has reached it; a
- * foreign child, when it calls die_with_parent(). Needs pdeathsig.c, credentials.c, description.c and foreign.c. */
+ * A worker that is forked arms itself in the at-fork handler, before any code of Python's runs in it (atfork.c); a
+ * program is armed before the exec (spawn_child.c); the child of a fork server arms itself when the description has
+ * reached it; a foreign child, when it calls die_with_parent(). Needs pdeathsig.c, credentials.c, description.c and
+ * foreign.c. */
 
 #include "shim.h"
 
@@ -77,8 +78,8 @@ int og_arm_inherited(int sig)
     return fd < 0 ? og_report(&err) : fd;
 }
 
-/* Arms this process by PR_SET_PDEATHSIG alone. `parent` is the pid that getppid() must still give, or 0 if it is unknown.
- * If the parent is gone already, this process dies of `sig` here. */
+/* Arms this process by PR_SET_PDEATHSIG alone. `parent` is the pid that getppid() must still give, or 0 if it is
+ * unknown. If the parent is gone already, this process dies of `sig` here. */
 int og_arm_pdeathsig(int sig, int parent)
 {
     siginfo_t ignored;
@@ -86,8 +87,8 @@ int og_arm_pdeathsig(int sig, int parent)
     if (og_set_pdeathsig(sig, &err) < 0)
         return og_report(&err);
     has_pdeathsig = true;
-    /* Before Linux 6.18 a parent that exits right now may not see what prctl() has stored, while getppid() still names that
-     * parent. waitid() over all children takes the tasklist lock, which orders the two. */
+    /* Before Linux 6.18 a parent that exits right now may not see what prctl() has stored, while getppid() still names
+     * that parent. waitid() over all children takes the tasklist lock, which orders the two. */
     (void)waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT);
     int now = getppid();
     /* 0: the parent is outside our pid namespace, where its pid means nothing. */
@@ -109,7 +110,7 @@ static bool is_mine(int fd)
 }
 
 /* Whether the lifeline still reaches this process. Some changes of its uids end that. So does the closing of the
- * description, if nobody else holds it. */
+ * description, if no other process holds it. */
 int og_armed_still(void)
 {
     return origin.armed >= 0 && (origin.held_by_parent || is_mine(origin.armed)) &&

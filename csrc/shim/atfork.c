@@ -1,8 +1,8 @@
 /* What happens within every fork() of this process, by whatever code.
  *
- * pthread_atfork(3) handlers run inside fork(), before any at-fork hook of Python's. They arm the child if this thread is
- * about to start a worker, and close what no forked child may keep, also in children that C libraries fork. After vfork,
- * posix_spawn and clone no handler runs; there close-on-exec does the same at the exec.
+ * pthread_atfork(3) handlers run inside fork(), before any at-fork hook of Python's. They arm the child if this thread
+ * is about to start a worker, and close what no forked child may keep, also in children that C libraries fork. After
+ * vfork, posix_spawn and clone no handler runs; there close-on-exec does the same at the exec.
  *
  * In the child only the forking thread exists, and only async-signal-safe calls are safe: no allocation, no stdio, no
  * Python. Needs fd.c, pdeathsig.c, foreign.c, copies.c and arm.c. */
@@ -58,8 +58,8 @@ static void after_fork_in_child(void)
     og_unlock();
 
     if (armed && og_arm_on(og_this_start.lifeline, next_origin.by_main_thread, &err) < 0) {
-        /* The parent has rehearsed the arming, so only something that changed in between can make it fail. The child must
-         * not run unguarded. */
+        /* The parent has rehearsed the arming, so only something that changed in between can make it fail. The child
+         * must not run unguarded. */
         say("orphanguard: this child could not be tied to its parent and ends: ");
         say(err.call);
         say(" failed\n");

@@ -1,7 +1,7 @@
 /* A child, to its parent: its pidfd and its lifeline together.
  *
- * One call does each step that must not be torn apart, since a signal handler of Python's can run between two calls, but
- * not within one. Needs lifeline.c and pidfd.c. */
+ * One call does each step that must not be torn apart, since a signal handler of Python's can run between two calls,
+ * but not within one. Needs lifeline.c and pidfd.c. */
 
 #include "shim.h"
 
@@ -28,8 +28,8 @@ int og_pidfd_hold(struct og_child *child, int pid)
 void og_child_reap(struct og_child *child)
 {
     siginfo_t info;
-    /* Once the parent has let go of the fd, the child was armed. Otherwise the owner tells, but only before the child is
-     * reaped: afterwards the description has no owner. */
+    /* Once the parent has let go of the fd, the child was armed. Otherwise the owner tells, but only before the child
+     * is reaped: afterwards the description has no owner. */
     bool armed = child->lifeline < 0 || fcntl(child->lifeline, F_GETOWN) == child->pid;
     if (og_pidfd_is(child->pidfd, child->identity))
         (void)waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG);
@@ -45,8 +45,8 @@ void og_pidfd_close(struct og_child *child)
 }
 
 /* Frees what is held, when Python has no use for the child any more, or seems to have none. Python finalises everything
- * that is in a cycle, and a Popen in that cycle may just have gone to the list of those that are polled until their end.
- * So the pidfd of a running child stays open. */
+ * that is in a cycle, and a Popen in that cycle may just have gone to the list of those that are polled until their
+ * end. So the pidfd of a running child stays open. */
 void og_child_free(struct og_child *child)
 {
     if (!child->running)

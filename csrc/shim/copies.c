@@ -1,8 +1,9 @@
 /* Copies in children of what keeps this process's children alive.
  *
- * A copy of a tether in any process delays the death of all children on it, and a copy of a description is a number that
- * the child has no use for. A forked child closes its copies in the at-fork handler; a spawned child closes those that it
- * shares or copies. After an exec there are none: all are close-on-exec. Needs fd.c, pipe.c, lifeline.c and foreign.c. */
+ * A copy of a tether in any process delays the death of all children on it, and a copy of a description is a number
+ * that the child has no use for. A forked child closes its copies in the at-fork handler; a spawned child closes those
+ * that it shares or copies. After an exec there are none: all are close-on-exec. Needs fd.c, pipe.c, lifeline.c and
+ * foreign.c. */
 
 #include "shim.h"
 
@@ -28,8 +29,9 @@ struct own_fd *og_not_for_children(int top)
     return all;
 }
 
-/* Whether `fd` is a tether or a queue. A program may pass on a number that it has closed, and that is ours by now. A child
- * with a copy of a tether would keep everything on it alive; a child that reads from a queue takes descriptions out. */
+/* Whether `fd` is a tether or a queue. A program may pass on a number that it has closed, and that is ours by now. A
+ * child with a copy of a tether would keep everything on it alive; a child that reads from a queue takes descriptions
+ * out. */
 bool og_is_tether(int fd)
 {
     og_lock();
@@ -38,8 +40,8 @@ bool og_is_tether(int fd)
     return found;
 }
 
-/* Runs in a forked child, which must not keep its siblings alive, nor hide an end of file: closes all its copies but that
- * of `own`, its own description. */
+/* Runs in a forked child, which must not keep its siblings alive, nor hide an end of file: closes all its copies but
+ * that of `own`, its own description. */
 void og_close_copies(int own, bool is_foreign)
 {
     og_lifelines_leave(own);

@@ -1,10 +1,10 @@
 /* Tells whether the signal of a lifeline can reach a child that changes its uids.
  *
  * At F_SETOWN the kernel records the real and the effective uid of the caller. Later it lets the signal through in two
- * cases: one of the recorded uids is the real or the saved uid that the child has by then, or the recorded effective uid
- * is that of *global* root (sigio_perm() of fs/fcntl.c). The root of a user namespace, as in a rootless container, is not
- * global root, whatever capabilities it has. So a child that changes its uids sets the owner again after the change: then
- * the recorded uids are its own. Needs nothing. */
+ * cases: one of the recorded uids is the real or the saved uid that the child has by then, or the recorded effective
+ * uid is that of *global* root (sigio_perm() of fs/fcntl.c). The root of a user namespace, as in a rootless container,
+ * is not global root, whatever capabilities it has. So a child that changes its uids sets the owner again after the
+ * change: then the recorded uids are its own. Needs nothing. */
 
 #include "shim.h"
 

@@ -1,9 +1,9 @@
 /* One description of a lifeline: what the parent prepares, and what the child does with it to be armed.
  *
- * The owner and the signal live in the description (fcntl(2)), not in the fd. So each child has a description of its own,
- * which the parent opens anew from the same pipe. When the last write end of the pipe is released, pipe_release() of the
- * kernel signals every owner. The functions of the child are async-signal-safe, for use between fork or clone and exec.
- * Needs fd.c. */
+ * The owner and the signal live in the description (fcntl(2)), not in the fd. So each child has a description of its
+ * own, which the parent opens anew from the same pipe. When the last write end of the pipe is released, pipe_release()
+ * of the kernel signals every owner. The functions of the child are async-signal-safe, for use between fork or clone
+ * and exec. Needs fd.c. */
 
 #include "shim.h"
 
@@ -28,8 +28,8 @@ int og_reopen(int reader, unsigned long long dev, unsigned long long ino, struct
     return og_fail(err, ENOENT, "open(/proc/self/fd)");
 }
 
-/* Sets everything but the owner, in the parent. So the child has fewer calls to make, and what a seccomp filter refuses is
- * refused before there is a child. Without an owner the kernel sends no signal. */
+/* Sets everything but the owner, in the parent. So the child has fewer calls to make, and what a seccomp filter refuses
+ * is refused before there is a child. Without an owner the kernel sends no signal. */
 int og_load(int fd, int sig, int flags, struct og_error *err)
 {
     if (fcntl(fd, F_SETSIG, sig) < 0)
@@ -37,7 +37,8 @@ int og_load(int fd, int sig, int flags, struct og_error *err)
     if (fcntl(fd, F_SETOWN, 0) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
     /* `flags` is a note for the child. The kernel may refuse it, and then we do without. */
-    if (fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK) < 0 && (!flags || fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0))
+    if (fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK) < 0 &&
+        (!flags || fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0))
         return og_fail(err, errno, "fcntl(F_SETFL, O_ASYNC)");
     return 0;
 }
@@ -51,8 +52,8 @@ int og_owner_of(int fd)
 }
 
 /* Tells a slow child that it may not be armed on this description any more. The child becomes the owner first and looks
- * for this flag afterwards (og_make_mine); the caller sets the flag first and looks for an owner afterwards. So at least
- * one of the two sees the other. */
+ * for this flag afterwards (og_make_mine); the caller sets the flag first and looks for an owner afterwards. So at
+ * least one of the two sees the other. */
 bool og_revoke(int fd)
 {
     if (fcntl(fd, F_SETFL, OG_REVOKED | O_ASYNC | O_NONBLOCK) < 0)
@@ -66,8 +67,8 @@ bool og_revoke(int fd)
 /* Makes this process the owner. Returns the signal with which the parent loaded the description. */
 int og_make_mine(int fd, struct og_error *err)
 {
-    /* The program may have closed the fd that og_lifeline_open() gave, and its number may be another file by now. That file
-     * may have an owner, too, and kills nobody. Only a lifeline has a signal. */
+    /* The program may have closed the fd that og_lifeline_open() gave, and the number may be another file by now.
+     * F_SETOWN may succeed on that file, but arms nothing. Only a lifeline has a signal. */
     int sig = fcntl(fd, F_GETSIG);
     if (sig <= 0)
         return og_fail(err, sig < 0 ? errno : EBADF, "fcntl(F_GETSIG)");
@@ -76,8 +77,10 @@ int og_make_mine(int fd, struct og_error *err)
     /* The order matters: see og_revoke(). */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || flags & OG_REVOKED)
-        return og_fail(err, flags < 0 ? errno : ECANCELED, flags < 0 ? "fcntl(F_GETFL)" : "lifeline (its start was given up)");
+    if (flags < 0)
+        return og_fail(err, errno, "fcntl(F_GETFL)");
+    if (flags & OG_REVOKED)
+        return og_fail(err, ECANCELED, "lifeline (its start was given up)");
     return sig;
 }
 
@@ -88,8 +91,8 @@ void og_die(int sig)
         _exit(128 + SIGKILL); /* the init of a pid namespace can't kill itself */
 }
 
-/* Ends this process if its parent is gone already: the kernel does not repeat the signal for an owner that comes after the
- * event. This is right only when this process has no copy of its parent's tether any more: a copy hides the end. */
+/* Ends this process if its parent is gone already: the kernel does not repeat the signal for an owner that comes after
+ * the event. This is right only when this process has no copy of its parent's tether any more: a copy hides the end. */
 int og_die_if_hung_up(int fd, int sig, struct og_error *err)
 {
     struct pollfd look = {.fd = fd};

@@ -1,15 +1,15 @@
 /* Waiting until a pidfd or a pipe is readable, by poll(2) or by an epoll that we know to be ours.
  *
- * The kernel tells no identity of an epoll. So we put something into ours that has an identity: a pipe whose write end is
- * closed. Its one event, the end of file, is taken out at once. Needs error.c, fd.c and pipe.c. */
+ * The kernel tells no identity of an epoll. So we put something into ours that has an identity: a pipe whose write end
+ * is closed. Its one event, the end of file, is taken out at once. Needs error.c, fd.c and pipe.c. */
 
 #include "shim.h"
 
 #include <poll.h>
 #include <sys/epoll.h>
 
-/* Returns 1 when fd is readable or hung up, 0 when the time is over, -EINTR after a signal: then the caller lets Python's
- * handlers run. */
+/* Returns 1 when fd is readable or hung up, 0 when the time is over, -EINTR after a signal: then the caller lets
+ * Python's handlers run. */
 int og_wait_readable(int fd, int milliseconds)
 {
     struct pollfd look = {.fd = fd, .events = POLLIN};

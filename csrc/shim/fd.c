@@ -1,8 +1,8 @@
 /* Fds that the shim has opened, in a program that may close any of them.
  *
- * The number of an fd proves nothing: a program may close all its fds, and then get our numbers for its own files. So we
- * remember what each fd referred to when we made it (struct own_fd). We look whether it still does before we use or close
- * it. Needs error.c. */
+ * The number of an fd proves nothing: a program may close all its fds, and then get our numbers for its own files. So
+ * we remember what each fd referred to when we made it (struct own_fd). We look whether it still does before we use or
+ * close it. Needs error.c. */
 
 #include "shim.h"
 
@@ -26,8 +26,8 @@ void og_unlock(void)
 }
 
 /* Moves `fd` above 2. Where a program has closed 0, 1 or 2, the next fd gets that number. Then a print() would write to
- * the pipe of a lifeline, which kills the children, or a child would get a pidfd as its stdin. Returns -1 with errno when
- * no number above 2 is free; `fd` is closed then. */
+ * the pipe of a lifeline, which kills the children, or a child would get a pidfd as its stdin. Returns -1 with errno
+ * when no number above 2 is free; `fd` is closed then. */
 int og_above_stdio(int fd)
 {
     if (fd < 0 || fd > STDERR_FILENO)
@@ -54,7 +54,7 @@ int og_still_ours(const struct own_fd *own)
     return own->fd >= 0 && og_identify(&now, own->fd) && now.dev == own->dev && now.ino == own->ino;
 }
 
-/* For a forked child: it writes nothing, since the kernel would have to copy the page. */
+/* Leaves *own as it is: forked children use this, and the kernel must copy each page that they write to. */
 void og_close_copy(const struct own_fd *own)
 {
     if (og_still_ours(own))

@@ -1,10 +1,10 @@
 /* The tether of foreign children: children that other code of this program forks, and that may arm themselves later by
  * die_with_parent().
  *
- * The parent does not know which forked child will do so, or how many. So it makes one tether for all of them before the
- * first such fork, and every foreign child inherits two fds: a read end of the pipe, and the sending end of the queue.
- * Without sockets or free numbers there is a bare pipe, or nothing. Then a child is not on a tether, or can't arm itself;
- * the fork goes on. Needs fd.c, pipe.c, description.c and tether.c. */
+ * The parent does not know which forked child will do so, or how many. So it makes one tether for all of them before
+ * the first such fork, and every foreign child inherits two fds: a read end of the pipe, and the sending end of the
+ * queue. Without sockets or free numbers there is a bare pipe, or nothing. Then a child is not on a tether, or can't
+ * arm itself; the fork goes on. Needs fd.c, pipe.c, description.c and tether.c. */
 
 #include "shim.h"
 
@@ -35,7 +35,7 @@ void og_foreign_expect(void)
         (void)og_identify(&ours.sender, og_above_stdio(parts[0]));
         close(parts[1]);
     }
-    og_close_if_ours(&ours.tether.queue); /* nobody looks at it */
+    og_close_if_ours(&ours.tether.queue); /* og_tether_peek() is not called for it */
 }
 
 /* The tether itself: what keeps foreign children alive. */
@@ -73,9 +73,9 @@ int og_foreign_reader(void)
     return og_still_ours(&inherited_reader) ? inherited_reader.fd : -1;
 }
 
-/* Opens a description on which this process can arm itself. *held: it hangs on the parent's tether. Otherwise (there is no
- * tether, or its queue is full) only this process holds it, and loses it when it closes its fds. The caller holds the
- * lock. */
+/* Opens a description on which this process can arm itself. *held: it hangs on the parent's tether. Otherwise (there is
+ * no tether, or its queue is full) only this process holds it, and loses it when it closes its fds. The caller holds
+ * the lock. */
 int og_foreign_open(bool *held, struct og_error *err)
 {
     if (!og_still_ours(&inherited_reader))

@@ -5,11 +5,11 @@
  *
  * The gate is a pipe. The child reads one byte from it before its own code, and the parent writes that byte when it has
  * the child's pidfd. So no child ends by itself before its parent has the pidfd; otherwise its pid could be another
- * process's by the time of pidfd_open, where SIGCHLD is ignored. And a start that fails takes back only children whose own
- * code has not run. A child at the gate is armed: it dies with its parent like any other.
+ * process's by the time of pidfd_open, where SIGCHLD is ignored. And a start that fails takes back only children whose
+ * own code has not run. A child at the gate is armed: it dies with its parent like any other.
  *
- * The gate comes after the at-fork hooks of Python's on both sides: a hook in the parent may wait for a hook in the child,
- * and a hook in the child for one in the parent. Needs pipe.c, lifeline.c, pidfd.c and atfork.c. */
+ * The gate comes after the at-fork hooks of Python's on both sides: a hook in the parent may wait for a hook in the
+ * child, and a hook in the child for one in the parent. Needs pipe.c, lifeline.c, pidfd.c and atfork.c. */
 
 #include "shim.h"
 
@@ -24,8 +24,8 @@
 
 /* --- a start of this thread --------------------------------------------------------- */
 
-/* Returns 1 if this thread is in the middle of a start. Then a signal handler of Python's has interrupted that start, and
- * is about to start a child itself. */
+/* Returns 1 if this thread is in the middle of a start. Then a signal handler of Python's has interrupted that start,
+ * and is about to start a child itself. */
 int og_begin_start(void)
 {
     if (og_this_start.busy)
@@ -128,9 +128,9 @@ static void reap(int pid)
  *
  * A hook of Python's or a signal may have ended the child, and other code may have reaped it, before pidfd_open. Then
  * `pid` is no child of ours any more, or it is a child of ours that has got the number since. Or a hook of Python's has
- * forked ahead of us, and its child has got the arming that was meant for this child. Where this process has forked since,
- * or the fork was not the armed one, the lifeline must name `pid` as its owner: there the kernel holds no number but a
- * struct pid, which it names until that process is reaped. */
+ * forked ahead of us, and its child has got the arming that was meant for this child. Where this process has forked
+ * since, or the fork was not the armed one, the lifeline must name `pid` as its owner: there the kernel holds no number
+ * but a struct pid, which it names until that process is reaped. */
 static int identify(int pid, struct og_error *err)
 {
     int pidfd = og_pidfd(pid, err);
@@ -165,8 +165,8 @@ static int identify(int pid, struct og_error *err)
     return -1;
 }
 
-/* Follows fork(), on both sides. In the child it returns 0, or not at all. In the parent it returns the pid, and the child
- * has been let through the gate; or an error, and then there is no child. */
+/* Follows fork(), on both sides. In the child it returns 0, or not at all. In the parent it returns the pid, and the
+ * child has been let through the gate; or an error, and then there is no child. */
 int og_forked(int pid)
 {
     struct og_error err;
@@ -206,9 +206,9 @@ static int owner_soon(const struct og_child *child)
     return owner;
 }
 
-/* Ends a start that an exception has interrupted between fork() and og_forked(), say that of a signal handler. The pid was
- * lost with the return of fork(). But the child arms itself before it waits at the gate, so its lifeline knows the pid.
- * To be called before the lifeline is given back. */
+/* Ends a start that an exception has interrupted between fork() and og_forked(), say that of a signal handler. The pid
+ * was lost with the return of fork(). But the child arms itself before it waits at the gate, so its lifeline knows the
+ * pid. To be called before the lifeline is given back. */
 void og_abandon(void)
 {
     og_this_start.armed = 0;

@@ -1,8 +1,8 @@
 /* PR_SET_PDEATHSIG: the second layer of a guard, below the lifeline.
  *
- * The kernel sends this signal when the *thread* that forked ends, not the process (prctl(2)). So we set it only for
- * children that the main thread starts: the main thread's end is the end of the program, and any other use could kill a
- * child early. Needs error.c. */
+ * The kernel sends this signal when the *thread* that forked ends, not the process (prctl(2)). So a guard has this layer
+ * only if the main thread has started the child: the main thread ends with the program, but the end of another thread
+ * would be an early death. Needs error.c. */
 
 #include "shim.h"
 

@@ -1,11 +1,11 @@
-/* A process by its identity. A pid can be somebody else's by the time it is
- * used; a pidfd (Linux 5.3) never is. Here no wait and no signal uses a pid.
+/* A process by its identity: waiting, status and signals.
  *
- * Its *number* can: the program closes all fds while children live, and the next
- * that it opens gets it. So each pidfd is identified before it is used or closed.
+ * A pid can be another process's by the time that it is used; a pidfd (Linux 5.3) never is. No wait and no signal here
+ * uses a pid. But the *number* of a pidfd can become another file's: the program closes all its fds while children
+ * live, and the next file that it opens gets the number. So we check the identity of a pidfd before we use or close it.
  *
- * System calls go through syscall(), so that the extension also loads where
- * libc has no wrapper for them (glibc before 2.36). */
+ * System calls go through syscall(), so that the extension loads where libc has no wrapper for them (glibc before
+ * 2.36). Needs error.c and fd.c. */
 
 #include "shim.h"
 
@@ -23,8 +23,8 @@
 
 #include "kernel.h"
 
-/* linux/pidfd.h; no libc of today has it. The first published size (Linux
- * 6.13) is enough, and every later kernel accepts it. */
+/* From linux/pidfd.h, which no libc of today has. This is the first published size (Linux 6.13). It is large enough,
+ * and every later kernel accepts it. */
 struct pidfd_info {
     uint64_t mask;
     uint64_t cgroupid;
@@ -36,7 +36,7 @@ struct pidfd_info {
 
 int og_pidfd(int pid, struct og_error *err)
 {
-    int fd = og_above_stdio((int)syscall(SYS_pidfd_open, pid, 0)); /* close-on-exec by itself */
+    int fd = og_above_stdio((int)syscall(SYS_pidfd_open, pid, 0)); /* it is close-on-exec */
     return fd >= 0 ? fd : og_fail(err, errno, "pidfd_open");
 }
 
@@ -47,7 +47,7 @@ int og_pidfd_open(int pid)
     return fd >= 0 ? fd : og_report(&err);
 }
 
-/* The "Pid:" of a pidfd as /proc has it: -1 once the process has been reaped, 0 if it can't be told. */
+/* Returns the "Pid:" of a pidfd in /proc: -1 after the process has been reaped, 0 if /proc does not tell. */
 static long long pid_of(int fd)
 {
     char path[40], text[512];
@@ -62,8 +62,8 @@ static long long pid_of(int fd)
     return line ? strtoll(line + 5, NULL, 10) : 0;
 }
 
-/* Since Linux 6.9 each process has an inode of its own in pidfs. Before, all
- * pidfds share one, and only /proc tells them apart (5 us instead of 0.2). */
+/* Since Linux 6.9 each process has its own inode in pidfs. Before 6.9 all pidfds share one inode, and only /proc tells
+ * them apart (5 us instead of 0.2). */
 #define PIDFS_MAGIC 0x50494446
 static dev_t pidfs;
 
@@ -125,25 +125,23 @@ static int status(int pidfd, long long identity, int options)
     return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
-/* The exit code of a child that has ended, or minus the signal; OG_RUNNING if it
- * has not. Does not block and does not reap: a signal handler of Python's, which
- * may run right after this call, can ask again and gets the same answer. ECHILD:
- * not our child, or somebody else reaped it. */
+/* Returns the exit code of a child that has ended, or minus the signal that killed it; OG_RUNNING if it has not ended.
+ * The call neither blocks nor reaps. So a signal handler of Python's, which may run right after it, can ask again and
+ * gets the same answer. ECHILD: the process is not our child, or other code has reaped it. */
 int og_pidfd_status(int pidfd, long long identity)
 {
     return status(pidfd, identity, WNOHANG);
 }
 
-/* The same, and blocks until it has ended. EINTR after a signal: the caller lets
- * Python's handlers run. */
+/* Does the same, but blocks until the child has ended. EINTR after a signal: then the caller lets Python's handlers
+ * run. */
 int og_pidfd_wait(int pidfd, long long identity)
 {
     return status(pidfd, identity, 0);
 }
 
-/* As og_pidfd_status(), of a process that somebody else has reaped: Linux 6.15.
- * Asking for anything but EXIT then is ESRCH; before the reap EXIT is not
- * returned, and the answer is OG_RUNNING. */
+/* Does the same as og_pidfd_status() for a process that other code has reaped (Linux 6.15). After the reap the kernel
+ * refuses all questions but EXIT with ESRCH. Before the reap it does not answer EXIT, and the result is OG_RUNNING. */
 int og_pidfd_reaped_status(int pidfd, long long identity)
 {
     struct pidfd_info info = {.mask = PIDFD_INFO_EXIT};

@@ -1,7 +1,7 @@
 /* Pipes, with ends that are close-on-exec and numbered above 2.
  *
- * A pipe can be kept from forks: then no forked child keeps its write end, so its reader sees the end of file as soon as
- * this process is gone. Needs error.c and fd.c. */
+ * A pipe can be kept from forks: then no forked child keeps its write end, so its reader sees the end of file as soon
+ * as this process is gone. Needs error.c and fd.c. */
 
 #include "shim.h"
 

@@ -18,8 +18,8 @@
 
 #pragma GCC visibility push(hidden)
 
-/* The stack of a child that shares its parent's memory. It holds a dozen shallow calls, execve() among them, and no signal
- * handler. In spawn.c it is a part of the stack of the parent's thread; CPython's smallest thread has 32 KiB. */
+/* The stack of a child that shares its parent's memory. It holds a dozen shallow calls, execve() among them, and no
+ * signal handler. In spawn.c it is a part of the stack of the parent's thread; CPython's smallest thread has 32 KiB. */
 #define OG_CHILD_STACK (12 * 1024)
 
 /* --- error.c: which call has failed */
@@ -73,8 +73,8 @@ bool og_reaches_us(uid_t real, uid_t effective);
 
 /* --- description.c: one description of a lifeline */
 
-/* Two notes in the flags of a description: nobody may be armed on it any more; it hangs on no tether. These flags do
- * nothing on the read end of a pipe, and do not change its signals. */
+/* Two notes in the flags of a description: no process may arm itself on it any more; it hangs on no tether. These flags
+ * do nothing on the read end of a pipe, and do not change its signals. */
 #define OG_REVOKED O_APPEND
 #define OG_FLAT O_DIRECT
 
@@ -89,7 +89,7 @@ int og_die_if_hung_up(int fd, int sig, struct og_error *err);
 /* --- tether.c: what holds the write end and the descriptions */
 
 struct og_tether {
-    struct own_fd end;           /* the tether itself: the children live as long as anybody has it */
+    struct own_fd end;           /* the tether itself: the children live as long as any process has it */
     struct own_fd queue;         /* to look at their descriptions */
     unsigned long long dev, ino; /* of the pipe */
 };
@@ -103,9 +103,9 @@ int og_tether_peek(const struct og_tether *tether, int place, struct og_error *e
 
 /* --- slot.c: the place of one child on a strand */
 
-/* The most children on one pipe. Once the last write end is gone, pipe_release() of the kernel signals all owners that are
- * left on the pipe again for each description that is released. For n children these are n * n / 2 signals, under the
- * pipe's mutex (measured: 155 ms for 1,000 on one pipe, 619 ms for 2,000). With a limit the work is linear. */
+/* The most children on one pipe. Once the last write end is gone, pipe_release() of the kernel signals all owners that
+ * are left on the pipe again for each description that is released. For n children these are n * n / 2 signals, under
+ * the pipe's mutex (measured: 155 ms for 1,000 on one pipe, 619 ms for 2,000). With a limit the work is linear. */
 #define OG_PER_PIPE 64
 
 enum og_slot_state {
@@ -113,7 +113,7 @@ enum og_slot_state {
     OG_FREE,  /* the description's owner is gone: it is for the next child */
     OG_TAKEN,
     OG_LEFT, /* given back while its owner was alive */
-    OG_LOST, /* given back before it had an owner, who may still come: it is never used again */
+    OG_LOST, /* given back before it had an owner. The owner may still come, so it is never used again */
 };
 
 struct og_slot {

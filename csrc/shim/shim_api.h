@@ -1,6 +1,6 @@
-/* What Python sees of the shim. The C compiler includes this file, and cffi's cdef() reads the same text, so the two can't
- * differ. Therefore it has no #if, no #include, no attributes, and plain C types only. Its sections come in the order of
- * the layers, as in shim.h.
+/* What Python sees of the shim. The C compiler includes this file, and cffi's cdef() reads the same text, so the two
+ * can't differ. Therefore it has no #if, no #include, no attributes, and plain C types only. Its sections come in the
+ * order of the layers, as in shim.h.
  *
  * A function that fails returns -errno, and og_failed_call() names the call that failed, for this thread. (No record of
  * the error is passed in: between a fork and its end every object that Python touches costs a page fault.) Nothing here
@@ -13,8 +13,8 @@ const char *og_failed_call(void);
 
 /* --- fd.c: fds that the shim has opened */
 
-/* An fd, and what it referred to when we made it. A program may close our fds (os.closerange) and get their numbers again
- * for its own files. We must neither close nor use those. */
+/* An fd, and what it referred to when we made it. A program may close our fds (os.closerange) and get their numbers
+ * again for its own files. We must neither close nor use those. */
 struct own_fd {
     int fd;
     unsigned long long dev, ino;
@@ -40,8 +40,8 @@ int og_is_global_root(void);
 
 /* --- lifeline.c: the lifeline of one child */
 
-/* What a parent holds for one child. Python makes it before there is anything to hold, and each call fills in what it has
- * opened. So no signal handler of Python's can come between the opening and the note of it. */
+/* What a parent holds for one child. Python makes it before there is anything to hold, and each call fills in what it
+ * has opened. So no signal handler of Python's can come between the opening and the note of it. */
 struct og_child {
     int lifeline;       /* the parent's fd of the description, until the child is armed; -1: none */
     int strand, slot;   /* where the description is; strand -1: nothing is held */
@@ -50,7 +50,7 @@ struct og_child {
     int pid;
     int pidfd;          /* close-on-exec; -1: there is no child */
     long long identity; /* of the pidfd: og_pidfd_identity() */
-    int running;        /* nobody has seen its end */
+    int running;        /* its end has not been seen */
 };
 
 int og_lifeline_open(struct og_child *child, int sig, int pdeathsig, int for_hook);
@@ -152,13 +152,13 @@ struct og_spawn {
     const unsigned *groups;
     long long gid; /* -1: as here */
     long long uid;
-    const char *launcher; /* the program that changes ids; NULL: the child changes them in a copy of this process's memory */
+    const char *launcher; /* the program that changes ids; NULL: the child does, in a copy of our memory */
     struct og_child *child; /* its lifeline; -1: unguarded. og_spawn() fills in the rest */
     int signal;             /* what the lifeline was opened with */
     /* Results. */
     int pdeathsig; /* this layer is armed, too: the signal is SIGKILL, and this is the main thread */
-    /* What failed. og_failed_call() may name another failure by the time that it is asked: the SIGCHLD of a failed child
-     * runs the user's handler first. */
+    /* What failed. og_failed_call() may name another failure by the time that it is asked: the SIGCHLD of a failed
+     * child runs the user's handler first. */
     const char *failed_call;
 };
 

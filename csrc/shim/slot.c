@@ -1,8 +1,9 @@
-/* Slots: the places for children on a strand. The number of a slot is the place of its description in the tether's queue.
+/* Slots: the places for children on a strand. The number of a slot is the place of its description in the tether's
+ * queue.
  *
  * A description stays in the queue for ever, and serves the next child when its owner is gone. It never serves another
- * child while somebody is armed on it, or may still become its owner. The state of a slot says which of these holds. The
- * callers hold the lock. Needs fd.c, description.c and tether.c. */
+ * child while a process is armed on it, or may still become its owner. The state of a slot says which of these holds.
+ * The callers hold the lock. Needs fd.c, description.c and tether.c. */
 
 #include "shim.h"
 
@@ -56,9 +57,9 @@ int og_slot_look_at(const struct og_strand *strand, const struct og_slot *slot, 
     return og_tether_peek(&strand->tether, (int)(slot - strand->slots), err);
 }
 
-/* Whether somebody is armed on the description, or may still be. Without an owner, a slow child may be about to become it:
- * the child of a fork server that is gone, or of a start that was interrupted. That child shares the description, so a
- * flag in there tells it to give up (og_revoke). */
+/* Whether a process is armed on the description, or may still arm itself. Without an owner, a slow child may be about
+ * to become it: the child of a fork server that is gone, or of a start that was interrupted. That child shares the
+ * description, so a flag in there tells it to give up (og_revoke). */
 static bool is_owned(struct og_slot *slot, int fd)
 {
     if (!slot->armed && !slot->revoked && !og_owner_of(fd)) {
@@ -72,14 +73,15 @@ static bool is_owned(struct og_slot *slot, int fd)
     return true;
 }
 
-/* `gone`: the caller knows that the description had an owner, who is gone. Otherwise the caller may know nothing of it. */
+/* `gone`: the caller knows that the description had an owner, which is gone. Otherwise the caller may know nothing of
+ * the owner. */
 void og_slot_give_back(struct og_strand *strand, struct og_slot *slot, bool gone)
 {
     slot->armed |= gone;
     if (!gone) {
         bool copied;
         int fd = og_slot_look_at(strand, slot, &copied, NULL);
-        /* If the program has closed the tether, nobody is armed on it any more. */
+        /* If the program has closed the tether, no process is armed on it any more. */
         gone = fd >= 0 ? !is_owned(slot, fd) : !og_still_ours(&strand->tether.end);
         if (fd >= 0 && copied)
             close(fd);

@@ -1,10 +1,10 @@
-/* Starts a program that is armed before it is executed.
+/* The start of a program, which is armed before it is executed: the parent's side.
  *
- * fork() copies the page tables of a parent that may have gigabytes, and runs
- * at-fork handlers; posix_spawn() has no step for arming. So: clone() with
- * CLONE_VM | CLONE_VFORK, as posix_spawn does it, with CLONE_PIDFD for an
- * identity that no recycled pid can steal. This file is the parent's side;
- * spawn_child.c is what runs in between. */
+ * fork() copies the page tables of a parent that may have gigabytes, and runs at-fork handlers; posix_spawn() has no
+ * step in which the child could arm itself. So this is clone() with CLONE_VM | CLONE_VFORK, as posix_spawn() does it,
+ * and with CLONE_PIDFD, which gives an identity that no recycled pid can take over. When og_spawn() returns without an
+ * error the child is armed and has executed something; a child that has failed has been reaped. Needs fd.c, pipe.c,
+ * credentials.c, lifeline.c, copies.c, pidfd.c, spawn_child.c, and the launcher's launcher.h. */
 
 #include "shim.h"
 
@@ -25,10 +25,10 @@
 
 extern char **environ;
 
-/* clone3() resets all handlers at once (CLONE_CLEAR_SIGHAND, Linux 5.5): 64
- * system calls less. libc has no wrapper for it, and after a plain syscall() the
- * child would return on its parent's stack. -ENOSYS under Docker's default
- * seccomp profile; there, and on other machines, it is legacy clone(). */
+/* clone3() resets all signal handlers at once (CLONE_CLEAR_SIGHAND, Linux 5.5), which saves 64 system calls. libc has
+ * no wrapper for it, and after a plain syscall() the child would return on its parent's stack: hence the assembler.
+ * Docker's default seccomp profile refuses clone3() with ENOSYS. There, and on other machines, the old clone() is
+ * used. */
 #if defined(__x86_64__)
 struct clone3_args {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
@@ -66,7 +66,7 @@ static long clone3(int flags, char *stack, size_t size, struct og_spawn_child *a
 
 static int clone_child(char *stack, size_t size, int flags, struct og_spawn_child *args, int *pidfd)
 {
-    static bool unavailable; /* a filter stays */
+    static bool unavailable; /* once refused, always refused: a seccomp filter can't be removed */
     if (!__atomic_load_n(&unavailable, __ATOMIC_RELAXED)) {
         args->no_handlers = true;
         long pid = clone3(flags, stack, size, args, pidfd);
@@ -82,8 +82,7 @@ static int clone_child(char *stack, size_t size, int flags, struct og_spawn_chil
     return clone(og_spawn_child, stack + size, flags | SIGCHLD, args, pidfd);
 }
 
-/* In a frame of its own, whose stack is given back. `memory`: CLONE_VM, or 0 for
- * a copy. */
+/* Has a frame of its own, so that the child's stack is given back. `memory`: CLONE_VM, or 0 for a copy. */
 static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
 {
     char stack[OG_CHILD_STACK] __attribute__((aligned(16)));
@@ -101,20 +100,19 @@ static int run_child(struct og_spawn_child *child, int memory, int *pidfd)
 static int reap(const struct og_spawn *s, int pidfd)
 {
     siginfo_t ignored;
-    (void)og_lifeline_owner(s->child); /* once seen, another child may have it */
+    (void)og_lifeline_owner(s->child); /* notes that the child was armed, so the next child can have its description */
     while (waitid(P_PIDFD, (id_t)pidfd, &ignored, WEXITED) < 0 && errno == EINTR)
         ;
     close(pidfd);
     return -1;
 }
 
-/* Starts it and waits until it has executed something or failed. A child that
- * has failed has been reaped. */
+/* Starts the child, and waits until it has executed something or has failed. A child that has failed is reaped. */
 static int start_once(struct og_spawn_child *child, int memory, struct og_spawn *s, struct og_error *err)
 {
     int pidfd = -1;
     child->err = err;
-    if (!memory) { /* the child needs a place that both see */
+    if (!memory) { /* parent and child share only this page */
         child->err = mmap(NULL, sizeof *err, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (child->err == MAP_FAILED)
             return og_fail(err, errno, "mmap");
@@ -128,8 +126,8 @@ static int start_once(struct og_spawn_child *child, int memory, struct og_spawn 
         return -1;
     int high = og_above_stdio(pidfd);
     if (high < 0) {
-        /* A kernel that ignores CLONE_PIDFD, or no fd left. Our child is
-         * unreaped, so its pid is still its own. */
+        /* The kernel ignores CLONE_PIDFD, or no fd is free. Nobody has reaped the child, so the pid is still the
+         * child's. */
         og_fail(err, pidfd < 0 ? ENOSYS : errno, pidfd < 0 ? "clone(CLONE_PIDFD)" : "fcntl(F_DUPFD_CLOEXEC)");
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
@@ -154,9 +152,9 @@ static int top_of(const struct og_spawn_child *a)
     return a->owns_lifeline_later && s->child->lifeline > top ? s->child->lifeline : top;
 }
 
-/* A copy of a table of fds takes time with each of them, and to close them takes
- * it again. So the child shares its parent's, and leaves it with what it needs:
- * Linux 5.9, and not where a seccomp filter is older than that. */
+/* Copying a table of fds takes time for each fd, and closing them takes that time again. So the child shares its
+ * parent's table, and leaves it with a copy of the fds that it needs. This takes Linux 5.9, and no seccomp filter that
+ * is older. */
 static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, struct og_error *err)
 {
     static bool unavailable;
@@ -178,10 +176,9 @@ static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, s
     return start(child, memory, s, err);
 }
 
-/* What a program is executed with. */
 struct lists {
-    const char *paths, *args, *env; /* strings one after the other */
-    int env_count;                  /* with environ's, if that is the environment */
+    const char *paths, *args, *env; /* see struct og_spawn */
+    int env_count;                  /* also if environ is the environment */
     char **pointers;
 };
 
@@ -189,14 +186,13 @@ struct lists {
 static char **point(char **at, int count, const char *strings)
 {
     for (int i = 0; i < count; i++) {
-        *at++ = (char *)(uintptr_t)strings; /* execve() takes them so */
+        *at++ = (char *)(uintptr_t)strings; /* execve() takes pointers without const */
         strings += strlen(strings) + 1;
     }
     return at;
 }
 
-/* As it is now: other threads run until the exec, and their setenv() moves the
- * array. */
+/* Copies the pointers of environ: other threads run until the exec, and their setenv() may move the array. */
 static char **point_env(char **at, const struct og_spawn *s, const struct lists *l)
 {
     if (s->env_count >= 0)
@@ -222,8 +218,8 @@ static int execute_program(struct og_spawn_child *child, int memory, struct og_s
     return start(child, memory, s, err);
 }
 
-/* The launcher changes the ids: see there. `err->call` is "launcher" if that one
- * can't be executed. */
+/* Executes the launcher, which changes the ids and then executes the program (spawn_child.c says why). `err->call` is
+ * "launcher" if the launcher can't be executed. */
 static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, struct lists *l, struct og_error *err)
 {
     static const char *const calls[] = LAUNCH_CALLS;
@@ -276,7 +272,7 @@ static int execute_launcher(struct og_spawn_child *child, struct og_spawn *s, st
     return reap(s, pidfd);
 }
 
-/* All as here, and nothing above stderr. Python sets what shall be otherwise. */
+/* The child is like this process, and has no fds above stderr. Python sets what differs. */
 void og_spawn_defaults(struct og_spawn *s)
 {
     *s = (struct og_spawn){.env_count = -1,
@@ -304,7 +300,6 @@ static int count_environ(void)
     return count;
 }
 
-/* The child is armed when this returns. A child that failed has been reaped. */
 int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char *env)
 {
     bool new_ids = s->group_count >= 0 || s->gid >= 0 || s->uid >= 0;
@@ -313,13 +308,13 @@ int og_spawn(struct og_spawn *s, const char *paths, const char *args, const char
     struct og_spawn_child child = {.spawn = s};
     struct lists lists = {.paths = paths, .args = args, .env = env};
 
-    /* Not from another thread: it follows the thread that forked. Of another signal
-     * than SIGKILL one is enough, and the lifeline sends that. */
+    /* Only in the main thread: PDEATHSIG follows the thread that forked. And only for SIGKILL: a handler of another
+     * signal would run twice, since the lifeline sends the signal, too. */
     s->pdeathsig = s->child->lifeline >= 0 && s->signal == SIGKILL && og_is_main_thread();
     s->child->pid = s->child->pidfd = -1;
     for (int i = 0; i < s->keep_count + 3; i++) {
         int fd = i < s->keep_count ? s->keep_fds[i] : s->stdio[i - s->keep_count];
-        /* Looked at here: a number that is free now will be that of the child's pidfd. */
+        /* A number that is free now could become that of the child's pidfd, so the child can't check this. */
         if (fd >= 0 && (fcntl(fd, F_GETFD) < 0 || og_is_tether(fd)))
             return refused(s, EBADF, i < s->keep_count ? "fcntl(F_SETFD)" : "dup2");
     }

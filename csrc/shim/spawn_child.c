@@ -1,20 +1,18 @@
-/* The child of a spawn: from clone() to execve().
+/* The start of a program: the child's side, from clone() to execve().
  *
- * Rules for everything in this file, which runs in the parent's memory while the
- * thread that called is suspended and the parent's others run:
- *  - only async-signal-safe calls; no allocation, no locks, no stdio;
- *  - no signal handler of the parent may run in it: all signals are blocked
- *    across the clone and handlers are reset before the mask is restored;
- *  - what it writes, the parent sees: that is how errors come back, and it
- *    writes nothing else;
- *  - no libc wrapper that changes ids: it would change those of all threads;
- *  - it ends by execve() or _exit(), nothing else.
+ * The child runs in the parent's memory. The thread that has called clone() is suspended, and the other threads of the
+ * parent run. Hence these rules for everything in this file:
+ *  - It makes only async-signal-safe calls: no allocation, no locks, no stdio.
+ *  - No signal handler of the parent may run in it. All signals are blocked across the clone, and the handlers are
+ *    reset before the mask is restored.
+ *  - The parent sees what it writes. That is how errors come back, and it writes nothing else.
+ *  - It calls no libc wrapper that changes ids: that would change the ids of all threads of the parent.
+ *  - It ends by execve() or _exit(), and in no other way.
  *
- * A change of ids in a child that shares the parent's memory would clear the
- * parent's dumpable flag (prctl(2), PR_SET_DUMPABLE), and with the flag set
- * again the child's new user could reach into the parent by ptrace. So it is the
- * launcher's (launcher.c); only where that can't be executed is the child's
- * memory a copy, and the change made here. */
+ * A change of ids in a child that shares the parent's memory would clear the parent's dumpable flag (prctl(2),
+ * PR_SET_DUMPABLE). With the flag set again, the child's new user could reach into the parent by ptrace. So the
+ * launcher changes the ids (launcher.c). Only where the launcher can't be executed is the child's memory a copy, and
+ * then the child changes them itself. Needs fd.c, pdeathsig.c and description.c. */
 
 #include "shim.h"
 
@@ -57,7 +55,7 @@ static bool close_listed(int first, int last)
     while ((got = syscall(SYS_getdents64, list, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < got;) {
             const struct entry *entry = (const void *)(buffer + at);
-            int fd = 0; /* of "." and ".." as well */
+            int fd = 0; /* also for "." and "..": it is below `first` */
             for (const char *digit = entry->name; *digit >= '0' && *digit <= '9'; digit++)
                 fd = 10 * fd + *digit - '0';
             if (fd >= first && fd <= last && fd != list)
@@ -72,8 +70,8 @@ static void close_between(int first, int last)
 {
     if (first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
         return;
-    /* Refused by a seccomp filter. Not up to the limit, which in a container may be 2^30;
-     * only without /proc. */
+    /* A seccomp filter refuses it. The list in /proc comes before the loop up to the limit, which in a container may be
+     * 2^30. */
     if (close_listed(first, last))
         return;
     struct rlimit limit;
@@ -91,8 +89,8 @@ static int make_inheritable(int fd, struct og_error *err)
     return 0;
 }
 
-/* The highest that is to stay open, up to `to`; 0 to 2: none above them. *i goes
- * down keep_fds. The lifeline is close-on-exec, and looked at before that. */
+/* Returns the highest fd up to `to` that stays open, or a number up to 2 if there is none. *i goes down keep_fds. The
+ * lifeline stays open, too: the child looks at it later, and it is close-on-exec. */
 static int next_kept(const struct og_spawn_child *a, int to, int *i)
 {
     const struct og_spawn *s = a->spawn;
@@ -104,15 +102,13 @@ static int next_kept(const struct og_spawn_child *a, int to, int *i)
     return a->report <= to && a->report > fd ? a->report : fd;
 }
 
-/* Out of the parent's table of fds, with a copy of those that are needed: the
- * kernel copies no others, however many there are. Before anything is done to an
- * fd, since it would be done to the parent's. (Before Linux 6.11 and the stable
- * ones of that time, the program may find free numbers from 64 on skipped if its
- * parent had 64 and more open.)
+/* Leaves the parent's table of fds, with copies of the fds that are needed. The kernel copies no others, however many
+ * there are. This comes before any change of an fd, which would change the parent's fd. (Before Linux 6.11, and the
+ * stable kernels of that time, the program may find that free numbers from 64 on are skipped, if its parent had 64 or
+ * more open.)
  *
- * If the parent is gone by now, this drops the last of its fds as its exit would
- * have, the tethers among them, and so we are killed here. Hence no look at the
- * lifeline afterwards. */
+ * If the parent is gone by now, this call drops the last references to the parent's fds, the tethers among them, and
+ * the kernel kills the child here. So the child need not look at the lifeline afterwards. */
 static int leave_fds(const struct og_spawn_child *a, struct og_error *err)
 {
     if (syscall(SYS_close_range, (unsigned)a->top + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE) < 0)
@@ -120,8 +116,8 @@ static int leave_fds(const struct og_spawn_child *a, struct og_error *err)
     return 0;
 }
 
-/* Copies of tethers: what follows may take long (chdir), and nobody else's end may
- * wait for it. One that was made after the list goes with the exec. */
+/* Closes copies of tethers early: what follows may take long (chdir), and the end of other children must not wait for
+ * it. The exec closes a tether that was made after the list. */
 static void close_copies(const struct og_spawn_child *a)
 {
     for (const struct own_fd *own = a->not_for_it; own && own->fd >= 0; own++)
@@ -150,7 +146,7 @@ static int put(int fd, int place, struct og_error *err)
 static int redirect(const struct og_spawn *s, struct og_error *err)
 {
     int out = s->stdio[1], errors = s->stdio[2];
-    /* What is about to be replaced is moved out of the way. */
+    /* An fd whose number is about to be replaced moves out of the way. */
     if (out == 0 && (out = fcntl(out, F_DUPFD_CLOEXEC, 3)) < 0)
         return og_fail(err, errno, "fcntl(F_DUPFD_CLOEXEC)");
     if ((errors == 0 || errors == 1) && (errors = fcntl(errors, F_DUPFD_CLOEXEC, 3)) < 0)
@@ -166,7 +162,7 @@ static int set_ids(const struct og_spawn *s, struct og_error *err)
         return og_fail(err, errno, "setregid");
     if (s->uid >= 0 && syscall(OG_SETREUID, (uid_t)s->uid, (uid_t)s->uid) < 0)
         return og_fail(err, errno, "setreuid");
-    /* The owner once more, with the new credentials: see launcher.c. */
+    /* The child becomes the owner again, with its new credentials: see credentials.c. */
     return s->uid >= 0 && s->child->lifeline >= 0 && og_make_mine(s->child->lifeline, err) < 0 ? -1 : 0;
 }
 
@@ -181,14 +177,13 @@ static void execute(const struct og_spawn_child *a)
     og_fail(a->err, first ? first : errno, "execve");
 }
 
-/* Runs in the child; does not return. */
 int og_spawn_child(void *argument)
 {
     struct og_spawn_child *a = argument;
     const struct og_spawn *s = a->spawn;
     struct og_error *err = a->err;
 
-    /* First, so that it dies with its parent wherever it is held up below. */
+    /* This comes first, so that the child dies with its parent wherever it is held up below. */
     if (s->child->lifeline >= 0 && og_make_mine(s->child->lifeline, err) < 0)
         goto fail;
     if (a->shares_fds && leave_fds(a, err) < 0)
@@ -219,7 +214,7 @@ int og_spawn_child(void *argument)
     }
     if (a->report < 0 && set_ids(s, err) < 0)
         goto fail;
-    /* Cleared by a change of ids, so after it. */
+    /* A change of ids clears it, so it comes after that. */
     if (s->pdeathsig && og_set_pdeathsig(SIGKILL, err) < 0)
         goto fail;
     if (s->close_fds)

@@ -1,7 +1,7 @@
 /* Strands: a pipe with its tether, and the descriptions of up to 64 children on it.
  *
- * A strand that has room serves the next child. A strand whose children are all gone is closed, except one. So the fds of
- * the parent grow with the children that live, not with the starts. The callers hold the lock. Needs fd.c, pipe.c,
+ * A strand that has room serves the next child. A strand whose children are all gone is closed, except one. So the fds
+ * of the parent grow with the children that live, not with the starts. The callers hold the lock. Needs fd.c, pipe.c,
  * description.c, tether.c and slot.c. */
 
 #include "shim.h"
@@ -68,7 +68,7 @@ static void end_if_unused(struct og_strand *strand)
     if (strand->alive)
         return;
     int room = strand->room;
-    strand->room = 0; /* so that strand_with_room() finds another one */
+    strand->room = 0; /* so that strand_with_room() leaves this strand out */
     bool wanted = room == OG_PER_PIPE && strand->lost < OG_PER_PIPE && !strand_with_room();
     strand->room = room;
     if (!wanted)
@@ -137,7 +137,8 @@ int og_strand_owner(struct og_place place)
     return owner > 0 ? owner : 0;
 }
 
-/* Looks at a few slots that were given back while their owners were alive, and at a few whose hook may have run by now. */
+/* Looks at a few slots that were given back while their owners were alive, and at a few whose hook may have run by
+ * now. */
 void og_strands_look_again(void)
 {
     int all = strand_count * OG_PER_PIPE;
@@ -177,8 +178,8 @@ static int open_free(struct og_strand *strand, int *at, struct og_error *err)
     return og_fail(err, 0, NULL);
 }
 
-/* Whether the description has got into the queue although its sender has failed: somebody may have killed the sender right
- * after it had sent. */
+/* Whether the description has got into the queue although its sender has failed: a signal may have killed the sender
+ * right after it had sent. */
 static bool was_added(const struct og_strand *strand)
 {
     int copy = og_tether_peek(&strand->tether, strand->made, NULL);
@@ -248,8 +249,8 @@ int og_strand_open_single(struct og_place *place, struct og_error *err)
     return fd;
 }
 
-/* Opens a description without a tether: both ends of the pipe are in this process's table of fds. The write end gets the
- * higher number, since Linux (5.10 to 7.3, measured) releases the highest first, of a process that ends alone. */
+/* Opens a description without a tether: both ends of the pipe are in this process's table of fds. The write end gets
+ * the higher number, since Linux (5.10 to 7.3, measured) releases the highest first, of a process that ends alone. */
 int og_strand_open_flat(struct og_place *place, struct og_error *err)
 {
     struct own_fd r, w;
@@ -292,8 +293,8 @@ bool og_strands_have(int fd)
     return false;
 }
 
-/* Runs in a forked child: closes its copies, but that of its `own` description, and those that a hook in the child looks
- * for. Nothing is noted for each: the kernel would have to copy every page that is written to. */
+/* Runs in a forked child: closes its copies, but that of its `own` description, and those that a hook in the child
+ * looks for. The slots stay as they are: the kernel must copy each page that the child writes to. */
 void og_strands_leave(int own)
 {
     for (int i = 0; i < strand_count; i++) {

@@ -1,49 +1,43 @@
-/* The tether: it keeps a lifeline's write end, so that nobody can let go of that
- * too late.
+/* The tether: it holds the write end of a pipe, and the children's descriptions of its read end, so that the write end
+ * is always released first.
  *
- * The problem. The kernel signals the owners of those descriptions that exist at
- * the moment when a pipe's last write end is released. The owner of a description
- * that is released before that moment hears nothing, and lives for ever. If both
- * are fds of the parent, the order of their release is that of the parent's end,
- * and of the end, the exec and the closing of everybody who has copies of them by
- * a fork or a clone.
+ * The problem. When the last write end of a pipe is released, the kernel signals the owners of the descriptions that
+ * exist at that moment. The owner of a description that is released before that moment hears nothing, and becomes an
+ * orphan. If both are plain fds of the parent, the order of their release is open: it depends on how the parent ends,
+ * and on when every process that has copies of them by a fork or a clone ends, executes something, or closes its
+ * copies.
  *
- * Why no numbering of fds is a cure. When a table of fds goes, close_files() of
- * fs/file.c drops the references in ascending order. Where that was the last
- * reference, fput() puts the release off, to the end of that process's batch,
- * which runs newest first. So if two processes that share files end together,
- * each file is released by the one that drops it last, at that one's own time.
- * (14,000 fds between the two, parent and forked sibling killed at once: 7 of 60
- * programs lived on.)
+ * Why no numbering of fds is a cure. When a table of fds goes, close_files() of fs/file.c drops the references in
+ * ascending order. For a last reference, fput() delays the release to the end of that process's batch, which runs
+ * newest first. So if two processes that share files end together, each file is released by the process that drops it
+ * last, at the time of that process. (With 14,000 fds between the two, parent and forked sibling killed at once: 7 of
+ * 60 programs lived on.)
  *
- * The nest. T and Q are pairs of stream sockets. Fds that are sent over a socket
- * (SCM_RIGHTS, unix(7)) hang in the queue of the receiver:
+ * The nest. T and Q are pairs of stream sockets, with the ends ta, tb and qa, qb. Fds that are sent over a socket
+ * (SCM_RIGHTS, unix(7)) hang in the queue of the receiving end:
  *
  *     tb, an fd of the parent
  *      '- its queue: the write end of the pipe
  *                    qb
  *                     '- its queue: the children's descriptions
  *
- * The other ends are closed. Now the write end is in nobody's table of fds, but
- * hangs on tb, the tether. Whoever drops the last copy of tb, in whatever way, has
- * the kernel take its queue apart: it releases the write end and qb in one batch.
- * The queue of qb is taken apart when qb is released, and what hangs there is put
- * into the *next* batch. So the write end is always released while all
- * descriptions are there. It is one object with one order inside: it does not
- * matter who is last, when, or how (exit, kill, exec, close, close_range).
+ * ta is closed. Unless there will be only one description, qa and a read end of the pipe hang in the queue of tb, too:
+ * with them more descriptions are made. Now the write end is in no table of fds. It hangs on tb, the tether. When a
+ * process drops the last copy of tb, in whatever way, the kernel takes the queue of tb apart: it releases the write end
+ * and qb in one batch. The release of qb takes the queue of qb apart, and what hangs there goes into the *next* batch.
+ * So all descriptions exist when the write end is released. The order is inside one object: it does not matter which
+ * process is last, when, or how it lets go (exit, kill, exec, close, close_range).
  *
- * The depth does it. With the descriptions in the queue of tb itself, beside the
- * write end, 40 of 40 children lived on. More references to qb do no harm: they
- * keep descriptions for longer. So qb is an fd of the parent as well, to look at
- * the queue (MSG_PEEK, SO_PEEK_OFF): that gives a copy of any description back.
+ * Two levels are needed. With the descriptions in the queue of tb itself, beside the write end, 40 of 40 children lived
+ * on. More references to qb do no harm, since they only keep the descriptions for longer. So the parent has an fd of
+ * qb, too: with MSG_PEEK and SO_PEEK_OFF it gets a copy of any description in the queue.
  *
- * It is made where nobody can copy it. A clone by another thread in the middle of
- * all this would have a copy of the bare write end, and could close that later
- * than its copy of tb. So a child that shares our memory, but not our table of
- * fds, makes the nest. Only its fds come back to us.
+ * The nest is made where no thread can copy it. If another thread of the parent cloned a child in the middle of the
+ * work, that child would have a copy of the bare write end, and could close that later than its copy of tb. So a child
+ * that shares the parent's memory, but not its table of fds, makes the nest, and sends only the finished fds back.
  *
- * Measured: 0.1 ms to make one; two fds for all the children on one pipe. What is
- * in flight is limited: unix(7), ETOOMANYREFS. */
+ * It takes 0.1 ms to make a nest (measured), and two fds for all the children on one pipe. The kernel limits the number
+ * of fds in flight: unix(7), ETOOMANYREFS. Needs fd.c. */
 
 #include "shim.h"
 
@@ -59,14 +53,14 @@
 
 #include "kernel.h"
 
-#define MOST_FDS 3 /* in one message */
+#define MOST_FDS 3 /* that are sent in one message */
 
 union control {
     struct cmsghdr header;
     char space[CMSG_SPACE(MOST_FDS * sizeof(int))];
 };
 
-/* With `byte`, since an empty message carries no fds. */
+/* An empty message carries no fds, hence `byte`. */
 static int send_fds(int socket, char byte, const int *fds, size_t count, struct og_error *err)
 {
     struct iovec iov = {&byte, 1};
@@ -85,7 +79,7 @@ static int send_fds(int socket, char byte, const int *fds, size_t count, struct 
     return sent == 1 ? 0 : og_fail(err, sent < 0 ? errno : EPROTO, "sendmsg(SCM_RIGHTS)");
 }
 
-/* Returns the message's byte. MSG_PEEK leaves it where it is, and gives copies. */
+/* Returns the byte. With MSG_PEEK the message stays in the queue, and the fds are copies. */
 static int receive_fds(int socket, int flags, int *fds, size_t count, struct og_error *err)
 {
     char byte;
@@ -105,7 +99,7 @@ static int receive_fds(int socket, int flags, int *fds, size_t count, struct og_
         return (unsigned char)byte;
     for (size_t i = 0; i < length / sizeof *fds; i++)
         close(fds[i]);
-    /* No number is free for the others. */
+    /* EMFILE: the kernel has found no free numbers for the others. */
     return og_fail(err, got == 1 ? EMFILE : EPROTO, "recvmsg(SCM_RIGHTS)");
 }
 
@@ -117,10 +111,11 @@ struct task {
     int socket, fd;
     char place;
     bool single;
-    bool done; /* it was not killed before its end */
+    bool done; /* the child was not killed before its end */
 };
 
-/* What is in flight is counted against the soft limit of the process that sends: this child alone gets another one. */
+/* The kernel counts fds in flight against RLIMIT_NOFILE of the process that sends them. So this child, and only this
+ * child, raises its soft limit. */
 static int run_task(void *argument)
 {
     struct task *task = argument;
@@ -134,8 +129,8 @@ static int run_task(void *argument)
     _exit(0);
 }
 
-/* After unshare(CLONE_NEWPID) the next child is the init of that namespace, which ends with it. That one is the program's
- * to make. Until then the namespace has no name, since Linux 4.12. */
+/* Whether the next child would be the init of a new pid namespace, after unshare(CLONE_NEWPID). The namespace ends with
+ * its init, so the program must start that child itself. Until then the namespace has no name (since Linux 4.12). */
 static bool would_be_init(void)
 {
     char name[64];
@@ -143,8 +138,9 @@ static bool would_be_init(void)
            readlink("/proc/thread-self/ns/pid", name, sizeof name) > 0;
 }
 
-/* Nobody else waits for it: no signal tells of its end, and plain wait calls leave it out (__WCLONE). Its stack is no part
- * of the caller's, which is that of any thread that forks: a C library's may have 16 KiB. With the lock held. */
+/* Runs a task in a child that shares this process's memory. No other code waits for that child: no signal tells of its
+ * end, and plain wait calls leave it out (__WCLONE). Its stack is not a part of the caller's: the caller may be any
+ * thread that forks, and the thread of a C library may have only 16 KiB. The caller holds the lock. */
 static int in_child(struct task *task, int flags, struct og_error *err)
 {
     static char stack[OG_CHILD_STACK] __attribute__((aligned(16)));
@@ -154,7 +150,7 @@ static int in_child(struct task *task, int flags, struct og_error *err)
     if (would_be_init())
         return og_fail(err, ENOTSUP, "clone, of the first process of a pid namespace");
     task->err = (struct og_error){0, NULL};
-    set_signal_mask(&all, &mask); /* no handler of the program's may run in it */
+    set_signal_mask(&all, &mask); /* no signal handler of the program may run in the child */
     int pid = clone(run_task, stack + sizeof stack, flags | CLONE_VM | CLONE_VFORK, task);
     if (pid < 0)
         og_fail(&task->err, errno, "clone");
@@ -184,7 +180,8 @@ static void make_nest(struct task *task)
         og_fail(err, errno, "setsockopt(SO_PEEK_OFF)");
         return;
     }
-    /* The only description; or what further ones are made with, on top, where it can be peeked at. */
+    /* Either the only description, or the two fds with which more descriptions are made. These lie first in the queue
+     * of tb, where they can be peeked at. */
     if ((task->single ? send_fds(q[0], 0, pipe, 1, err) : send_fds(t[0], 0, (int[]){q[0], pipe[0]}, 2, err)) < 0)
         return;
     if (send_fds(t[0], 0, &q[1], 1, err) < 0 || send_fds(t[0], 0, &pipe[1], 1, err) < 0)
@@ -205,7 +202,8 @@ static int keep(struct own_fd *place, int fd, struct og_error *err)
     return og_identify(place, high) ? 0 : og_fail(err, errno == EBADF ? EMFILE : errno, "fcntl(F_DUPFD_CLOEXEC)");
 }
 
-/* `single`: the `reader` of the pipe is the one description on it. Else there will be more, by og_tether_add(). */
+/* Makes a pipe with its tether. `single`: `reader` is the only description on the tether. Otherwise there is none yet,
+ * and og_tether_add() adds them. */
 int og_tether_make(struct og_tether *tether, bool single, struct own_fd *reader, struct og_error *err)
 {
     int back[2], fds[MOST_FDS];
@@ -221,7 +219,7 @@ int og_tether_make(struct og_tether *tether, bool single, struct own_fd *reader,
     close(back[1]);
     if (made < 0)
         return -1;
-    /* All of them, so that none is forgotten. */
+    /* All three, also after a failure, so that all can be closed below. */
     made = keep(&tether->end, fds[0], err) | keep(&tether->queue, fds[1], err) | keep(reader, fds[2], err);
     tether->dev = reader->dev;
     tether->ino = reader->ino;
@@ -241,16 +239,18 @@ void og_tether_close(struct og_tether *tether)
 /* Whether `fd` is the tether or its queue. */
 bool og_tether_has(const struct og_tether *tether, int fd)
 {
-    return (tether->end.fd == fd && og_still_ours(&tether->end)) || (tether->queue.fd == fd && og_still_ours(&tether->queue));
+    return (tether->end.fd == fd && og_still_ours(&tether->end)) ||
+           (tether->queue.fd == fd && og_still_ours(&tether->queue));
 }
 
-/* What descriptions are made and added with: the sending end of the queue, and a read end of the pipe. */
+/* Gives copies of the two fds with which descriptions are made: qa, the sending end of the queue, and a read end of the
+ * pipe. */
 int og_tether_parts(const struct og_tether *tether, int parts[2], struct og_error *err)
 {
     return receive_fds(tether->end.fd, MSG_PEEK, parts, 2, err) < 0 ? -1 : 0;
 }
 
-/* Behind those that are in the queue already; it is found there by its `place`, and known by it. */
+/* Adds a description to the end of the queue. Its `place` is its position there, and is sent with it as a check. */
 int og_tether_add(int sender, int place, int fd, struct og_error *err)
 {
     struct og_error refused;
@@ -262,7 +262,7 @@ int og_tether_add(int sender, int place, int fd, struct og_error *err)
     return in_child(&task, CLONE_FILES, err);
 }
 
-/* A copy of the description at this place of the queue. */
+/* Returns a copy of the description at this place of the queue. */
 int og_tether_peek(const struct og_tether *tether, int place, struct og_error *err)
 {
     int fd;
