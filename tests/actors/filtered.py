@@ -136,6 +136,7 @@ def main() -> None:
             process.join()
             print("started, exit code", process.exitcode)
             process.close()
+            return
         deadline = time.monotonic() + 5
         while (after := state()) != before and time.monotonic() < deadline:
             time.sleep(0.01)

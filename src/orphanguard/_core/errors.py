@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 # Not the kernel refusing the mechanism, but resources running out: those stay a plain OSError.
 RESOURCES = frozenset(
@@ -55,3 +60,20 @@ def not_executable(program: str, error: OSError, asked_for: object) -> OSError:
         return OSError(error.errno, error.strerror, asked_for)
     why = "a program of orphanguard's own can't be executed, so nothing was started"
     return GuardUnavailable(error.errno, f"{program}: {error.strerror}: {why}")
+
+
+def refuse(hook: str, why: str) -> NoReturn:
+    """The text of an exception that is raised in a preexec_fn never arrives; what is on stderr does."""
+    message = f"orphanguard.{hook}: program not started: {why}\n".encode()
+    with contextlib.suppress(OSError):
+        os.write(2, message)
+    with contextlib.suppress(OSError):
+        # Popen(stderr=...) has redirected ours: tell the parent's as well.
+        theirs = f"/proc/{os.getppid()}/fd/2"
+        if not os.path.samestat(os.stat(theirs), os.fstat(2)):
+            fd = os.open(theirs, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(fd, message)
+            finally:
+                os.close(fd)
+    raise RuntimeError(f"orphanguard.{hook}: {why}")

@@ -26,9 +26,9 @@ from multiprocessing import popen_fork as _popen_fork
 from multiprocessing import process as _process
 from multiprocessing import util
 
-from .. import _gevent, _native, _waiting
-from .._borrowed import Overlay, replaced
-from .._fds import OwnFd, close, pipe
+from .._core import forking, gevent, waiting
+from .._core.borrowed import Overlay, replaced
+from .._core.fds import OwnFd, close, pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
 
 def _no_pipe() -> tuple[int, int]:
     """In place of the pipes of a fork: what the child gets as its parent's sentinel is its lifeline."""
-    lifeline = _native.armed_next_fork()
+    lifeline = forking.armed_next_fork()
     return lifeline, lifeline
 
 
-_start = replaced(process.BaseProcess.start, _cleanup=_waiting.sweep)
+_start = replaced(process.BaseProcess.start, _cleanup=waiting.sweep)
 
 
 def launch_fork_by(fork: Callable[[], int]) -> Callable[..., Any]:
@@ -76,8 +76,8 @@ def launch_fork_by(fork: Callable[[], int]) -> Callable[..., Any]:
     )
 
 
-#: Forks for a Popen and its process, after `_native.arm_next_fork`. If it raises in the parent, there is no child.
-launch_fork = launch_fork_by(_native.fork_armed)
+#: Forks for a Popen and its process, after `forking.arm_next_fork`. If it raises in the parent, there is no child.
+launch_fork = launch_fork_by(forking.fork_armed)
 
 
 def start(process_obj: Any) -> None:
@@ -86,10 +86,10 @@ def start(process_obj: Any) -> None:
     Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
     out. A failed start leaves nothing behind.
     """
-    _gevent.check()
-    if _native.begin_start():
+    gevent.check()
+    if forking.begin_start():
         # In a signal handler that has interrupted a start of this thread.
-        bring_back = _native.save_start()
+        bring_back = forking.save_start()
         try:
             start(process_obj)
         finally:
@@ -99,10 +99,10 @@ def start(process_obj: Any) -> None:
         _start(process_obj)
     except BaseException:
         if process_obj._popen is None:  # it may have been interrupted between the launch and that
-            _waiting.registry().end_child_of(process_obj)
+            waiting.registry().end_child_of(process_obj)
         raise
     finally:
-        _native.end_start()
+        forking.end_start()
 
 
 def discard_child(process_obj: Any) -> None:
@@ -176,8 +176,8 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
     # The server ends when nobody has its write end: with a start that a signal handler has interrupted.
     alive = OwnFd(), OwnFd()
 
-    def make_pipe() -> tuple[int, int]:
-        _native.pipe(alive[0]._held, alive[1]._held)
+    def open_alive() -> tuple[int, int]:
+        make_pipe(*alive)
         return alive[0].fd, alive[1].fd
 
     def close_other(fd: int) -> None:
@@ -190,7 +190,7 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
 
     ensure_running = replaced(
         forkserver.ForkServer.ensure_running,
-        os=Overlay(os, pipe=make_pipe, close=close_other),
+        os=Overlay(os, pipe=open_alive, close=close_other),
         util=Overlay(util, spawnv_passfds=spawnv),
     )
     try:

@@ -24,17 +24,15 @@ import time
 from collections.abc import Collection, Set
 from weakref import WeakSet, ref
 
-from . import _gevent, _native
-from ._errors import os_error
+from . import gevent, polling
+from .errors import os_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Protocol, TypeVar
 
-    from ._pidfd import Child
-    from .multiprocessing._process import GuardedProcess
-    from .subprocess import Popen
+    from .child import Child
 
     class Handle(Protocol):
         """What users hold: a `Process` or a `Popen`."""
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
         def _seen_finished(self) -> None: ...
 
     T = TypeVar("T", bound=Handle)
-    Started = TypeVar("Started", bound=GuardedProcess | Popen[Any])
 
 
 class Registry:
@@ -175,7 +172,7 @@ class Registry:
                     if done or (left is not None and left <= 0):
                         return done
                     thread = threading.get_ident()
-                    green = _gevent.patched()  # greenlets of one thread: none sleeps for the others
+                    green = gevent.patched()  # greenlets of one thread: none sleeps for the others
                     if green:
                         pidfds = [handle._started_child().pidfd for handle in handles]
                     elif not self._sleeping:
@@ -186,7 +183,7 @@ class Registry:
                         self._changed.wait(left)
                         continue
                 if green:
-                    _gevent.wait_readable(pidfds, left)
+                    gevent.wait_readable(pidfds, left)
                     continue
                 if not leads:
                     return self._wait_apart(handles, left)
@@ -224,7 +221,7 @@ class Registry:
 
     def _own_epoll(self) -> select.epoll:
         """Made with the first child, and again when the program has closed all fds, as a daemon does."""
-        if self._epoll is None or not _native.epoll_is_ours(self._epoll.fileno()):
+        if self._epoll is None or not polling.epoll_is_ours(self._epoll.fileno()):
             return self._replace_epoll()
         return self._epoll
 
@@ -233,7 +230,7 @@ class Registry:
             _lost.append(self._epoll)  # never closed: its number is somebody else's by now
             self._epoll = None
         epoll = _new_epoll()
-        _native.epoll_mark(epoll.fileno())
+        polling.epoll_mark(epoll.fileno())
         for child, _ in list(self._live.values()):
             try:
                 child.check()
@@ -307,7 +304,7 @@ def _refusal(handle: object) -> str:
 
 def _new_epoll() -> select.epoll:
     """One whose number is none of stdio, which this program may have closed."""
-    make: type[select.epoll] = _gevent.original("select", "epoll")
+    make: type[select.epoll] = gevent.original("select", "epoll")
     below = []
     try:
         while (epoll := make()).fileno() <= _STDERR:
@@ -339,22 +336,3 @@ def sweep() -> None:
     """Reaps whoever has ended. O(ended)."""
     if _registry._live:
         registry().sweep()
-
-
-def wait(processes: Iterable[Started], timeout: float | None = None) -> list[Started]:
-    """Waits until at least one of ``processes`` has finished, and returns those that have.
-
-    ``processes``: started `orphanguard.Process` and `orphanguard.Popen` objects of this process, in any mixture. Give
-    a set where there are thousands: the cost is that of those that have finished, not of those that are waited for.
-    ``timeout``: seconds; None waits for ever, 0 only looks. Returns an empty list when it is over, and
-    for no processes at all.
-
-    The returned ones have been reaped: ``exitcode`` or ``returncode`` is set, and ``join()`` or ``wait()`` does not
-    block.
-
-    Raises ValueError for a process that was not started, is closed, or belongs to another process, and TypeError for
-    what is neither; asyncio's own ``Process`` is waited for by its event loop. Safe from several threads at once.
-    ``multiprocessing.connection.wait`` works on the ``sentinel`` of a `Process` as well; a `Popen` has none.
-    """
-    handles: Collection[Any] = processes if isinstance(processes, Collection) else list(processes)
-    return registry().wait(handles, timeout) if handles else []

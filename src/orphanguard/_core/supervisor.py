@@ -16,15 +16,15 @@ import select
 import signal as _signal
 from typing import TYPE_CHECKING, Any
 
-from . import _gevent, _native
-from ._bin import RUN
-from ._errors import RESOURCES, GuardUnavailable, not_executable, os_error
-from ._fds import pipe
+from .._bin import RUN
+from . import gevent, lifelines, pidfds
+from .errors import RESOURCES, GuardUnavailable, not_executable, os_error
+from .fds import pipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._guard import Containment, Tree
+    from .guard import Containment, Tree
 
 #: From what needs nothing to what contains best.
 CONTAINMENTS: tuple[Containment, ...] = ("subreaper", "cgroup", "pidns")
@@ -84,8 +84,8 @@ class Supervisor:
         self._status, self._status_w = pipe()
         os.set_blocking(self._control.fd, False)
         # Whom it watches. Looking for its parent by itself, it would take whoever adopted it for one that is gone.
-        self._parent, self._gives_back = _native.child()
-        _native.pidfd_hold(self._parent, os.getpid())
+        self._parent, self._gives_back = lifelines.held()
+        pidfds.hold(self._parent, os.getpid())
 
     @property
     def fds(self) -> tuple[int, int, int]:
@@ -95,12 +95,12 @@ class Supervisor:
     def started(self) -> None:
         """It has its copies."""
         self._status_w.close()
-        _native.pidfd_close(self._parent)
+        pidfds.close(self._parent)
 
     def await_command(self, pidfd: int, executable: Any = None) -> None:
         """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
         # Its end as well: a child that another thread has forked just now may hold the status pipe open.
-        poller = _gevent.original("select", "poll")()
+        poller = gevent.original("select", "poll")()
         poller.register(self._status.fd, select.POLLIN)
         poller.register(pidfd, select.POLLIN)
         told = self._status.fd in dict(poller.poll())

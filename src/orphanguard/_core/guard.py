@@ -8,7 +8,7 @@ import signal as _signals
 from dataclasses import dataclass
 from typing import Literal
 
-from . import _native
+from . import arming, supervised
 
 Layer = Literal["lifeline", "pdeathsig", "supervisor"]
 Containment = Literal["subreaper", "cgroup", "pidns"]
@@ -61,14 +61,14 @@ _OWN_DESCRIPTION = ("the child closes all its fds",)
 
 
 def started_child(*, pdeathsig: bool, signal: int = 9, flat: int = 0) -> Guard:
-    """Of a child that this process has armed. ``flat``: `orphanguard._pidfd.Child.flat`."""
+    """Of a child that this process has armed. ``flat``: `orphanguard._core.child.Child.flat`."""
     return _on_lifeline(pdeathsig, signal, flat)
 
 
 def _on_lifeline(pdeathsig: bool, signal: int, flat: int, *defeated_by: str) -> Guard:
     layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
     # Global root's signals reach everybody (sigio_perm() of fs/fcntl.c).
-    uids = () if _native.is_global_root() else (_OTHER_UIDS,)
+    uids = () if arming.is_global_root() else (_OTHER_UIDS,)
     alone = () if pdeathsig else (FLAT, _INIT) if flat else (_INIT,)
     return Guard(layers, signal=signal, defeated_by=(*defeated_by, *uids, *alone, _CLOSED))
 
@@ -87,11 +87,11 @@ def current_guard() -> Guard | None:
     PDEATHSIG belongs to a thread of this process as well, and each thread can only read its own. The main thread's
     lasts as long as the process; that of any other ends with it. So only the main thread reports this layer.
     """
-    if _native.supervised is not None and _native.supervised.worker == os.getpid():
-        return supervised_child(_native.supervised.containment, _native.supervised.signal)
-    origin = _native.origin()
-    pdeathsig = _native.pdeathsig() if _native.is_main_thread() else 0
-    if _native.armed_still():
+    if (above := supervised.current()) is not None:
+        return supervised_child(above.containment, above.signal)
+    origin = arming.origin()
+    pdeathsig = arming.pdeathsig() if arming.is_main_thread() else 0
+    if arming.armed_still():
         own = () if origin.held_by_parent else _OWN_DESCRIPTION
         return _on_lifeline(pdeathsig == origin.armed_signal, origin.armed_signal, origin.flat, *own)
     if not pdeathsig:
@@ -104,7 +104,7 @@ def current_guard() -> Guard | None:
     )
 
 
-def _forked_by_main_thread(origin: _native.Origin) -> bool:
+def _forked_by_main_thread(origin: arming.Origin) -> bool:
     """Whether PDEATHSIG waits for the end of the parent's main thread, which is that of the parent."""
     parent = os.getppid()  # 0 where it is outside our pid namespace
     if origin.by_main_thread and parent in (origin.parent, 0):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _native
+from .._core import arming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ _EXECUTE = {
 
 def is_preexec_fn() -> bool:
     """Whether this runs in a child between its fork and its exec."""
-    frame: FrameType | None = sys._getframe() if _native.origin().parent else None
+    frame: FrameType | None = sys._getframe() if arming.origin().parent else None
     while frame is not None:
         if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _EXECUTE:
             return True

@@ -18,13 +18,13 @@ import time
 import warnings
 from _thread import RLock  # threading's is a function of Python's around it: more pages for a fork to copy
 
-from . import _gevent, _native
-from ._errors import StatusLostWarning
-from ._native import wait_readable
+from . import gevent, lifelines, pidfds
+from .errors import StatusLostWarning
+from .polling import pause, wait_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._supervisor import Supervisor
+    from .supervisor import Supervisor
 
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
@@ -45,7 +45,7 @@ class Child:
     supervisor: Supervisor | None = None  #: this process is one, and signals go to it as orders
 
     def __init__(self, *, closes: bool = False) -> None:
-        self.held, self._gives_back = _native.child()  #: for the shim to fill in
+        self.held, self._gives_back = lifelines.held()  #: for the shim to fill in
         self.returncode: int | None = None
         self._owner = os.getpid()
         self._lock = RLock()
@@ -89,7 +89,7 @@ class Child:
 
     def check(self) -> None:
         """OSError (EBADF) if this program has closed the pidfd."""
-        _native.pidfd_check(self.pidfd, self.identity)
+        pidfds.check(self.pidfd, self.identity)
 
     def poll(self) -> int | None:
         """The exit code (minus the signal) if the child has ended, else None. Does not block."""
@@ -117,13 +117,13 @@ class Child:
                     return self.returncode
                 uses = True  # before the count: an exception may come at the end of the with
                 self._users += 1
-            green = _gevent.patched()
+            green = gevent.patched()
             if timeout is None and not green and self._wait_for_ever():
                 return self.returncode
             while True:
                 left = None if deadline is None else deadline - time.monotonic()
                 self.check()
-                if not (_gevent.wait_readable([self.pidfd], left) if green else wait_readable(self.pidfd, left)):
+                if not (gevent.wait_readable([self.pidfd], left) if green else wait_readable(self.pidfd, left)):
                     return self.returncode
                 if self.poll() is not None or (left is not None and left <= 0):
                     return self.returncode
@@ -139,7 +139,7 @@ class Child:
         """With one system call less. False: it is not ours to reap, or no longer."""
         while True:
             try:
-                status = _native.pidfd_wait(self.pidfd, self.identity)
+                status = pidfds.wait(self.pidfd, self.identity)
             except InterruptedError:
                 continue  # PEP 475
             except ChildProcessError:
@@ -198,7 +198,7 @@ class Child:
                 self.supervisor.signal_command(signal)
                 return
             with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
-                _native.pidfd_send_signal(self.pidfd, self.identity, signal)
+                pidfds.send_signal(self.pidfd, self.identity, signal)
         self._close_left()
 
     def _lock_unless_inherited(self) -> contextlib.AbstractContextManager[object]:
@@ -233,11 +233,11 @@ class Child:
 
     def _close_unused(self) -> None:
         if self._closed and not (self._users or self.watched):
-            _native.pidfd_close(self.held)
+            pidfds.close(self.held)
 
     def _status(self) -> int | None:
         try:
-            return _native.pidfd_status(self.pidfd, self.identity)
+            return pidfds.status(self.pidfd, self.identity)
         except ChildProcessError:
             pass
         # Not ours to reap, or reaped: by a signal handler just now, or by somebody else.
@@ -246,7 +246,7 @@ class Child:
     def _status_after_reap(self) -> int | None:
         """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
         # With SIGCHLD ignored it is dead for poll() and no child any more, a moment before its status is to be had.
-        status = _native.pidfd_reaped_status(self.pidfd, self.identity, _REAPED_WITHIN)
+        status = pidfds.reaped_status(self.pidfd, self.identity, _REAPED_WITHIN)
         return self._status_lost() if status is None else status
 
     def _status_lost(self) -> int:
@@ -263,7 +263,7 @@ class Child:
             return
         if self.returncode is None:
             self.returncode = returncode
-        _native.child_reap(self.held)
+        pidfds.reap(self.held)
         if self.supervisor is not None:
             self.supervisor.close()
         if self._closes:
@@ -286,7 +286,7 @@ class Child:
         """
         try:
             if self.pidfd < 0:  # else an exception has interrupted this, and it is called again
-                _native.pidfd_hold(self.held, pid)
+                pidfds.hold(self.held, pid)
                 self.held.running = 1
         except ProcessLookupError:
             pass
@@ -301,9 +301,9 @@ class Child:
         # the owner of a description with the process, not with the number.
         if self.pidfd >= 0 and self.lifeline >= 0:
             if self.owner(patience, pid) == pid:
-                _native.lifeline_let_go(self.held)
+                lifelines.let_go(self.held)
             else:
-                _native.pidfd_close(self.held)
+                pidfds.close(self.held)
         if self.pidfd < 0:
             self.returncode = self._status_lost()
             self.drop()
@@ -312,10 +312,10 @@ class Child:
         """Who is armed on the lifeline, within ``patience`` seconds: ``expected``, or anybody. 0: nobody."""
         deadline = time.monotonic() + patience
         while True:
-            owner = _native.lifeline_owner(self.held)
+            owner = lifelines.owner(self.held)
             if (owner and owner == (expected or owner)) or time.monotonic() >= deadline:
                 return owner
-            _native.pause()
+            pause()
 
     def take_back(self) -> None:
         """Its start has failed: leaves no process, zombie or fd, however far it got."""
@@ -327,7 +327,7 @@ class Child:
     def drop(self) -> None:
         """Gives back all: nobody asks for this child any more."""
         with self._lock:
-            _native.lifeline_give_back(self.held)
+            lifelines.give_back(self.held)
             if self.supervisor is not None:
                 self.supervisor.close()
             self._closed = True

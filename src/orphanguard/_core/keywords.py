@@ -49,4 +49,4 @@ def explained(function: Function) -> Function:
 
 def _class_name(instance: object) -> str:
     """Of the nearest class of ours: it is that one which a user's subclass has asked."""
-    return next(cls.__name__ for cls in type(instance).__mro__ if cls.__module__.startswith(f"{__package__}."))
+    return next(cls.__name__ for cls in type(instance).__mro__ if cls.__module__.startswith("orphanguard."))

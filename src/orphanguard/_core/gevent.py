@@ -80,7 +80,7 @@ def forked() -> None:
 
 
 def wait_readable(fds: Iterable[int], timeout: float | None) -> bool:
-    """As `_native.wait_readable`, in the hub, for one of ``fds``."""
+    """As `polling.wait_readable`, in the hub, for one of ``fds``."""
     select = import_module("gevent.select")
     poller = select.poll()
     # Copies: another greenlet may close its own, and an fd that is watched must stay open.
@@ -118,7 +118,7 @@ def borrowed(name: str) -> Callable[..., Any]:
     """The method ``name`` of the standard Popen, for a program that is patched."""
     import io
 
-    from ._borrowed import Overlay, replaced
+    from .borrowed import Overlay, replaced
 
     if name == "__init__":
         names: dict[str, object] = {"io": Overlay(io, open=_open)}
