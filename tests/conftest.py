@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
-import fdtable
 import pytest
 
 from orphanguard import _waiting
+from tests.support import fdtable
 
 sys.path.insert(0, str(Path(__file__).parent))
 
