@@ -136,7 +136,6 @@ def main() -> None:
             process.join()
             print("started, exit code", process.exitcode)
             process.close()
-            return
         deadline = time.monotonic() + 5
         while (after := state()) != before and time.monotonic() < deadline:
             time.sleep(0.01)

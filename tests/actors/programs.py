@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from family import burn, say
 
-from orphanguard import _guard, subprocess
+from orphanguard import subprocess
+from orphanguard._core import guard
 from tests.support.witness import children_of, wait_for
 
-assert _guard and signal
+assert guard and signal
 DEVNULL, PIPE = subprocess.DEVNULL, subprocess.PIPE
 SLEEP = ["sleep", "1000"]
 libc = ctypes.CDLL(None, use_errno=True)

@@ -173,7 +173,8 @@ def test_as_the_standard_library_starts_it(thread: str) -> None:
 # In a process of its own: its fds 0 to 2 are shuffled. The answers go to fd 50.
 SHUFFLED = """
 import itertools, os, subprocess as standard, sys
-from orphanguard import subprocess, _guard
+from orphanguard import subprocess
+from orphanguard._core import guard
 os.dup2(1, 50)
 for place, name in enumerate(("/dev/zero", "/dev/null", "/dev/full")):
     os.dup2(os.open(name, os.O_RDWR), place)
@@ -204,7 +205,8 @@ CLOSED = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.support.fdtable import tethers
-from orphanguard import subprocess, _guard, _native
+from orphanguard import subprocess
+from orphanguard._core import guard, native
 closed = eval(sys.argv[1])
 os.dup2(1, 50)
 for fd in closed:

@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import sys
 import threading
+from types import ModuleType
 
 import pytest
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import forking, lifelines
 from tests.support.starts import number_after, soft_limit, state
 from tests.support.witness import ACTORS, METHODS
 
@@ -68,14 +69,14 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
     assert done
 
 
-@pytest.mark.parametrize("failing", ["lifeline_open", "arm_next_fork"])
-def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+@pytest.mark.parametrize(("module", "failing"), [(lifelines, "open"), (forking, "arm_next_fork")])
+def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, module: ModuleType, failing: str) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")
 
     process = orphanguard.get_context("fork").Process(target=nothing)
     before = state()
-    monkeypatch.setattr(_native, failing, fail)
+    monkeypatch.setattr(module, failing, fail)
     with pytest.raises(OSError, match=failing):
         process.start()
     assert state() == before
@@ -83,7 +84,7 @@ def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str
 
 def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step: the child is there already, waits at its gate or runs, and is taken back."""
-    from orphanguard import _waiting
+    from orphanguard._core import waiting
 
     def fail(*args: object) -> None:
         raise OSError(errno.ENOSPC, "epoll_ctl")
@@ -95,7 +96,7 @@ def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
         first.join()
         before = state()
         with monkeypatch.context() as patched:
-            patched.setattr(_waiting.registry(), "add", fail)
+            patched.setattr(waiting.registry(), "add", fail)
             with pytest.raises(OSError, match="epoll_ctl"):
                 process.start()
         assert state() == before

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from orphanguard import _native, subprocess
+from orphanguard import subprocess
+from orphanguard._core import spawning
 from tests.support.kernel import injected, strace
 from tests.support.starts import number_after, soft_limit, state
 from tests.support.witness import parent
@@ -71,7 +72,7 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             def fail(*args: object, code: int = code) -> None:
                 raise OSError(code, os.strerror(code))
 
-            patched.setattr(_native, "spawn", fail)
+            patched.setattr(spawning, "spawn", fail)
             with pytest.raises(error):
                 subprocess.Popen(["true"], stdin=standard.PIPE)
         assert state() == before

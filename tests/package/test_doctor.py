@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from orphanguard._guard import FLAT
+from orphanguard._core.guard import FLAT
 from tests.support.trees import RUN, public_run
 from tests.support.witness import ACTORS, DEATH
 
@@ -41,8 +41,8 @@ def test_here() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_as_another_user() -> None:
-    become = "_probe.RUN = sys.argv[1]; os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
-    start = f"import os, sys; from orphanguard import _probe; {DOCTOR.replace('; ', f'; {become}; ')}"
+    become = "doctor.RUN = sys.argv[1]; os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
+    start = f"import os, sys; from orphanguard import doctor; {DOCTOR.replace('; ', f'; {become}; ')}"
     _, found = examine(start, public_run(), "")
     assert found["tree=subreaper"]["ok"] is True
     assert found["tree=cgroup"]["ok"] is False

@@ -10,22 +10,22 @@ import time
 
 import pytest
 
-from orphanguard import _native
+from orphanguard._core import lifelines
 from tests.support.trees import RUN, state
 from tests.support.witness import DEATH, LIFE, Token, Watched, wait_for
 
 PARENT = """
 import os, sys, threading
-from orphanguard import _native
+from orphanguard._core import lifelines, spawning
 from orphanguard._bin import RUN
 kept = []
 def start():
-    held, gives_back = _native.child()
-    _native.lifeline_open(held, pdeathsig=True)
+    held, gives_back = lifelines.held()
+    lifelines.open(held, pdeathsig=True)
     lifeline = held.lifeline
     arguments = [RUN, f"--lifeline-fd={lifeline}", f"--parent-pid={os.getpid()}", "sh", "-c", sys.argv[2]]
     arguments = [os.fsencode(each) for each in arguments]
-    _native.spawn(_native.spawn_request(held), [os.fsencode(RUN)], arguments, keep_fds=[lifeline])
+    spawning.spawn(spawning.request(held), [os.fsencode(RUN)], arguments, keep_fds=[lifeline])
     print(held.pid, flush=True)
     kept.append((held, gives_back))
 if sys.argv[1] == "main":
@@ -62,8 +62,8 @@ def test_on_a_lifeline(thread: str, stopped: bool) -> None:
 
 
 def test_a_lifeline_of_somebody_elses() -> None:
-    held, _gives_back = _native.child()
-    _native.lifeline_open(held, pdeathsig=False)
+    held, _gives_back = lifelines.held()
+    lifelines.open(held, pdeathsig=False)
     arguments = [RUN, f"--lifeline-fd={held.lifeline}", "echo", "it ran"]
     done = subprocess.run(arguments, pass_fds=[held.lifeline], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (125, "")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from orphanguard._guard import FLAT
+from orphanguard._core.guard import FLAT
 from tests.support.kernel import PROGRAMS, SOCKETS
 from tests.support.witness import ACTORS, DEATH, LIFE, METHODS, Parent, family, parent
 
@@ -125,7 +125,7 @@ def test_what_is_said() -> None:
 import sys, threading
 sys.path.insert(0, {str(ACTORS)!r})
 import filtered, orphanguard
-from orphanguard._guard import FLAT, current_guard
+from orphanguard._core.guard import FLAT, current_guard
 filtered.refuse("socketpair", 1)
 context = orphanguard.get_context("fork")
 def child(): print(FLAT in current_guard().defeated_by)

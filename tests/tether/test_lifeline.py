@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import lifelines
 from tests.support.fdtable import tethers
 from tests.support.witness import DEATH, LIFE, METHODS, Watched, family, wait_for
 
@@ -134,17 +134,17 @@ def test_the_owner_is_the_child_and_then_nobody() -> None:
     process.start()
     held = process._popen.child.held
     assert held.lifeline == -1
-    assert wait_for(lambda: _native.lifeline_owner(held)) == process.pid  # it is armed when it has run
+    assert wait_for(lambda: lifelines.owner(held)) == process.pid  # it is armed when it has run
     process.kill()
     process.join()
     assert held.strand == -1
-    assert _native.lifeline_owner(held) == 0
+    assert lifelines.owner(held) == 0
     process.close()
 
 
 def test_loaded_before_there_is_a_child() -> None:
-    held, _gives_back = _native.child()
-    _native.lifeline_open(held, pdeathsig=False)
+    held, _gives_back = lifelines.held()
+    lifelines.open(held, pdeathsig=False)
     assert fcntl.fcntl(held.lifeline, F_GETSIG) == signal.SIGKILL
     assert fcntl.fcntl(held.lifeline, fcntl.F_GETFL) & fcntl.FASYNC
     assert fcntl.fcntl(held.lifeline, fcntl.F_GETOWN) == 0
@@ -155,11 +155,11 @@ F_GETSIG = 11  # linux/fcntl.h
 
 GIVEN_BACK = """
 import os, signal, sys, threading, orphanguard
-from orphanguard import _native
+from orphanguard._core import lifelines
 def start():  # in a thread that ends: no PDEATHSIG helps
     program = orphanguard.Popen(["sleep", "1000"], guard=sys.argv[1] == "True")
     if program._child:
-        _native.lifeline_give_back(program._child.held)
+        lifelines.give_back(program._child.held)
     other = orphanguard.Popen(["sleep", "1000"])
     print(program.pid, other.pid, flush=True)
     programs.append((program, other))
@@ -187,13 +187,13 @@ def test_a_lifeline_that_is_given_back_too_early(guard: bool) -> None:
 def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
     def places() -> list[tuple[int, int]]:
         """Where the next three are."""
-        three = [_native.child() for _ in range(3)]
+        three = [lifelines.held() for _ in range(3)]
         for held, _ in three:
-            _native.lifeline_open(held, pdeathsig=False)
+            lifelines.open(held, pdeathsig=False)
         found = [(held.strand, held.slot) for held, _ in three]
         for held, _ in three:
-            _native.lifeline_let_go(held)  # as if a child were armed on it: they are good for the next ones
-            _native.lifeline_give_back(held)
+            lifelines.let_go(held)  # as if a child were armed on it: they are good for the next ones
+            lifelines.give_back(held)
         return found
 
     with contextlib.ExitStack() as stack:
@@ -202,7 +202,7 @@ def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
         stack.callback(program.kill)
         held = program._child.held
         place = held.strand, held.slot
-        _native.lifeline_give_back(held)
+        lifelines.give_back(held)
         assert place not in places()
         assert place not in places()
     assert place in places()

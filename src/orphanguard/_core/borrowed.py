@@ -1,7 +1,7 @@
 """The standard library's own functions, run with a few of the global names that they look up replaced.
 
 So behaviour, messages and version differences stay the standard library's, and no module is patched. Who borrows
-which function says so in its own file, and tests/test_stdlib_drift.py checks it.
+which function says so in its own file, and tests/seams/test_drift.py checks it.
 """
 
 from __future__ import annotations

@@ -30,6 +30,10 @@ class StatusLostWarning(RuntimeWarning):
     """
 
 
+for _public in (GuardUnavailable, StatusLostWarning):
+    _public.__module__ = "orphanguard"  # where users find them, and what a traceback should name
+
+
 def os_error(code: int, call: str) -> OSError:
     """The OSError of ``call``, of the subclass that belongs to ``code``, naming the call."""
     return OSError(code, f"{call}: {os.strerror(code)}")

@@ -10,7 +10,7 @@ is used beside us has it reap all children (``waitpid(-1)``): their status is th
 or 255 with a `StatusLostWarning`.
 
 For gevent 23 and later, by public functions of ``gevent.monkey``, ``select``, ``selectors``, ``fileobject``, ``hub``.
-What is borrowed from ``subprocess``, of CPython 3.10 to 3.14, and checked by tests/test_stdlib_drift.py:
+What is borrowed from ``subprocess``, of CPython 3.10 to 3.14, and checked by tests/seams/test_drift.py:
 
 - ``Popen.__init__`` opens pipes by ``io.open(fd, mode, bufsize)``.
 - ``Popen._communicate`` looks up ``_PopenSelector``.

@@ -1,7 +1,7 @@
 """The one file that leans on a private part of ``asyncio``: CPython 3.10 to 3.15.
 
 That is ``base_subprocess.BaseSubprocessTransport``. Its ``__init__`` calls ``_start``, which sets ``_proc``. It calls
-``_process_exited(returncode)`` once, and ``_wait()`` waits for that. tests/seams/test_stdlib_drift.py checks it.
+``_process_exited(returncode)`` once, and ``_wait()`` waits for that. tests/seams/test_drift.py checks it.
 """
 
 from __future__ import annotations

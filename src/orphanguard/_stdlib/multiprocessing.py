@@ -3,7 +3,7 @@
 The standard library's own functions are run, each with a few of the global names that it looks up replaced
 (`_borrowed`): plain ``multiprocessing`` in the same interpreter is untouched.
 
-What is relied on, and checked by tests/test_stdlib_drift.py:
+What is relied on, and checked by tests/seams/test_drift.py:
 
 - ``BaseProcess.start`` looks up ``_cleanup`` (replaced: O(ended) instead of O(all children)).
 - ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice before it: the sentinel pipe, then the
@@ -28,7 +28,7 @@ from multiprocessing import util
 
 from .._core import forking, gevent, waiting
 from .._core.borrowed import Overlay, replaced
-from .._core.fds import OwnFd, close, pipe
+from .._core.fds import OwnFd, close, make_pipe, pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

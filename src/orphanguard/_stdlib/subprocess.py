@@ -1,6 +1,6 @@
 """The one file that leans on private parts of ``subprocess``: CPython 3.10 to 3.15.
 
-What it relies on, and tests/seams/test_stdlib_drift.py checks:
+What it relies on, and tests/seams/test_drift.py checks:
 
 - ``Popen.__init__`` calls ``_execute_child`` with the 21 positional arguments that are named below, and with
   ``process_group`` as the 22nd from 3.11 on. It cleans up the pipes if that raises.

@@ -28,6 +28,7 @@ _HOME = {
     "spawn": ("_spawn", "SpawnContext"),
     "forkserver": ("_forkserver", "ForkServerContext"),
 }
+METHODS = tuple(_HOME)
 _contexts: dict[str, Any] = {}
 
 
@@ -54,7 +55,7 @@ def get_context(method: str | None = None) -> Any:
     """
     if method is None:
         method = multiprocessing.get_start_method()
-    if method not in _HOME:
+    if method not in METHODS:
         raise ValueError(f"cannot find context for {method!r}")
     if method not in _contexts:
         module, name = _HOME[method]
@@ -75,7 +76,7 @@ def guarded_context(given: Any, name: str) -> Any:
     if isinstance(started, type) and issubclass(started, GuardedProcess):
         return given
     standard = (context.DefaultContext, context.ForkContext, context.SpawnContext, context.ForkServerContext)
-    if type(given) in standard and given.get_start_method() in _HOME:
+    if type(given) in standard and given.get_start_method() in METHODS:
         return get_context(given.get_start_method())
     raise TypeError(f"{name} must be one of orphanguard.get_context(), not {given!r}")
 
