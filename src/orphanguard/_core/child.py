@@ -39,7 +39,7 @@ class Child:
 
     Owns the pidfd and the lifeline. Made before either is opened, so that a start which is interrupted has one owner
     for whatever there is. When it is collected both are given back; the lifeline stays as long as its child
-    lives all the same (csrc/lifeline.c).
+    lives all the same (csrc/shim/lifeline.c).
     """
 
     supervisor: Supervisor | None = None  #: this process is one, and signals go to it as orders
@@ -66,7 +66,7 @@ class Child:
 
     @property
     def identity(self) -> int:
-        """Of the pidfd, whose number alone proves nothing: see csrc/pidfd.c."""
+        """Of the pidfd, whose number alone proves nothing: see csrc/shim/pidfd.c."""
         number: int = self.held.identity
         return number
 
@@ -78,7 +78,7 @@ class Child:
 
     @property
     def flat(self) -> int:
-        """The errno for which its lifeline hangs on no tether (csrc/tether.c); 0: it does."""
+        """The errno for which its lifeline hangs on no tether (csrc/shim/tether.c); 0: it does."""
         code: int = self.held.flat
         return code
 

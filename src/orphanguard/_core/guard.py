@@ -47,7 +47,7 @@ _OTHER_UIDS = (
 )
 _CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: an early death"
 _INIT = "the child is the init of a pid namespace"
-#: Without a tether (csrc/tether.c).
+#: Without a tether (csrc/shim/tether.c).
 FLAT = (
     "the lifeline hangs on no tether (Unix sockets are refused, or too many fds are in flight; orphanguard doctor says "
     "why): if this process, or a copy of it that has outlived it, closes its fds one by one, the lowest first, the "

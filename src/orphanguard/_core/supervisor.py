@@ -2,7 +2,7 @@
 
 The supervisor takes the place of the child: it is what the lifeline, the pidfd and the pid are of. It is told what to
 do over one pipe, a byte an order, and tells over another when the command runs, or why it does not. Its side of all
-this is csrc/supervisor.c, and docs/design.md says how the two fit together.
+this is csrc/supervisor, and docs/design.md says how the two fit together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How this process was forked, as Python saw it; csrc/arm.c has what the kernel and libc know of it.
+"""How this process was forked, as Python saw it; csrc/shim/atfork.c has what the kernel and libc know of it.
 
 For CPython 3.10 to 3.15, and no private part of it but the names of functions in `_EXECUTE`.
 """

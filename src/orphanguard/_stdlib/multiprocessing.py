@@ -1,7 +1,7 @@
 """The one place that leans on private parts of ``multiprocessing``: CPython 3.10 to 3.15.
 
 The standard library's own functions are run, each with a few of the global names that it looks up replaced
-(`_borrowed`): plain ``multiprocessing`` in the same interpreter is untouched.
+(`orphanguard._core.borrowed`): plain ``multiprocessing`` in the same interpreter is untouched.
 
 What is relied on, and checked by tests/seams/test_drift.py:
 

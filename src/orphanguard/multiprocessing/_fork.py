@@ -1,6 +1,6 @@
 """The fork start method: the shim's at-fork handler arms the child before any Python runs in it.
 
-Before its own code it waits at a gate (csrc/arm.c) until the parent holds its pidfd.
+Before its own code it waits at a gate (csrc/shim/fork.c) until the parent holds its pidfd.
 """
 
 from __future__ import annotations

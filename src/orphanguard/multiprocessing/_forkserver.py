@@ -39,7 +39,7 @@ _SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead chil
 
 
 def _ensure_running() -> None:
-    """The server. Its lifeline stays open as long as it lives, in csrc/lifeline.c; nobody else needs to hold it."""
+    """The server. Its lifeline stays open as long as it lives, in csrc/shim/lifeline.c; nobody else needs to hold it."""
     server = Child()
 
     def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
