@@ -1,7 +1,7 @@
 """Lists what README, CONTRIBUTING and docs/ cite and what is not in the tree. Exits with 1 if there is anything.
 
-Looked at: tests (`test_file`, `test_file::test_name`, `test_name`), files below csrc, src, tests, tools, docs, demo and
-benchmarks, file names inside a code block, and links with their headings. A test's file may be in any folder of tests/.
+Looked at: tests (`test_file`, `test_file::test_name`, `test_name`; a file may be given with its folder of tests/),
+files below csrc, src and so on, names of C files in a code block, and links with their headings.
 """
 
 from __future__ import annotations
@@ -12,30 +12,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-TESTS = {path.stem: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
-FUNCTIONS = {name for text in TESTS.values() for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
-FOLDERS = "csrc|src|tests|tools|docs|demo|benchmarks"
+TESTS = {f"{path.parent.name}/{path.stem}": path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+PLACES = [
+    (name, file) for file, text in TESTS.items() for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.M)
+]
 
 
 def tests(text: str) -> list[str]:
-    cited = re.findall(r"`(test_\w+)(?:::(test_\w+))?`", text)
-    return [
-        f"{first}::{second}" if second else first
-        for first, second in cited
-        if not (f"def {second}(" in TESTS.get(first, "") if second else first in TESTS or first in FUNCTIONS)
-    ]
+    missing = []
+    for file, name in re.findall(r"`((?:\w+/)?test_\w+)(?:::(test_\w+))?`", text):
+        files = [found for found in TESTS if f"/{found}".endswith(f"/{file}")]
+        places = [place for function, place in PLACES if function == (name or file)]
+        if not (set(files) & set(places) if name else files or places):
+            missing.append(f"{file}::{name}, which is in {places}" if name else file)
+    return missing
 
 
 def files(text: str) -> list[str]:
-    cited = re.findall(rf"(?<![\w./:-])((?:{FOLDERS})/[\w./-]*\w(?:\.\w+)?)", text)
-    return [name for name in cited if not (ROOT / name).exists()]
-
-
-def listed(text: str) -> list[str]:
-    """Of a tree in a code block: names of C and shell files, wherever they are."""
-    there = {path.name for folder in ("csrc", "tools", "tests") for path in (ROOT / folder).rglob("*")}
+    cited = re.findall(r"(?<![\w./:-])((?:csrc|src|tests|tools|docs|demo|benchmarks)/[\w./-]*\w)", text)
     blocks = "\n".join(re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    return [name for name in re.findall(r"[\w-]+\.(?:c|h|sh)\b", blocks) if name not in there]
+    there = {path.name for folder in ("csrc", "tools", "tests") for path in (ROOT / folder).rglob("*")}
+    listed = re.findall(r"[\w-]+\.(?:c|h|sh)\b", blocks)
+    return [name for name in cited if not (ROOT / name).exists()] + [name for name in listed if name not in there]
 
 
 def links(path: Path, text: str) -> list[str]:
@@ -54,7 +52,7 @@ def links(path: Path, text: str) -> list[str]:
 
 if __name__ == "__main__":
     contents = {path: path.read_text() for path in TEXTS}
-    found = {p: {*tests(t), *files(t), *listed(t), *links(p, t)} for p, t in contents.items()}
+    found = {path: {*tests(text), *files(text), *links(path, text)} for path, text in contents.items()}
     for path, names in found.items():
         print("".join(f"{path.relative_to(ROOT)}: {name}\n" for name in sorted(names)), end="")
     sys.exit(any(found.values()))
