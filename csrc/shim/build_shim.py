@@ -1,4 +1,4 @@
-"""Tells cffi how to build ``orphanguard._shim`` (API mode: a C compiler checks every declaration)."""
+"""Tells cffi how to build ``orphanguard._core._shim`` (API mode: a C compiler checks every declaration)."""
 
 import os
 import re
@@ -18,7 +18,7 @@ EXTRA = os.environ.get("ORPHANGUARD_CFLAGS", "").split()
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "shim_api.h").read_text())
 ffibuilder.set_source(
-    "orphanguard._shim",
+    "orphanguard._core._shim",
     '#include "shim_api.h"',
     sources=SOURCES,
     include_dirs=["csrc", "csrc/shim", "csrc/launcher"],
