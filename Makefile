@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/* csrc/*/*)
+SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*.* csrc/*/*.*)
 
 .PHONY: demo test fresh conformance lint dist stress kills kernels bench bench-quick bench-costs bench-peers \
     supervisor-checks clean
