@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Checks that the arrows between files only go down: each file uses only what is in lower layers.
 
-    tools/arrows.py csrc/shim [DIRECTORY]...
+    tools/arrows.py csrc/shim csrc/supervisor src
 
 A directory of C files has a header of the same name. The header's sections, ``/* --- name.c``, name the layers, lowest
 first. Symbols tell which file uses which: each file is compiled, and ``nm`` lists what its object defines and needs.
+
+In a directory of Python packages, `LAYERS` names the layers, and the imports tell. No circle is allowed within a layer
+either. Imports for type checkers alone, below ``if TYPE_CHECKING:``, are not arrows: nothing happens at run time.
 """
 
+import ast
 import os
 import re
 import shlex
@@ -34,7 +38,8 @@ def compiled(source: Path, into: Path) -> Path:
 
 def symbols(target: Path) -> tuple[set[str], set[str]]:
     """What an object defines for others, and what it needs from others."""
-    defined, needed = set(), set()
+    defined: set[str] = set()
+    needed: set[str] = set()
     listing = subprocess.run(["nm", "-P", "-g", str(target)], check=True, capture_output=True, text=True).stdout
     for line in listing.splitlines():
         name, kind = line.split()[:2]
@@ -71,8 +76,60 @@ def wrong_in_c(directory: Path) -> list[str]:
     return found
 
 
+# --- Python
+
+#: Lowest first. A module may import from its own layer and from those before it.
+LAYERS = ("orphanguard._bin", "orphanguard._core", "orphanguard._stdlib", "orphanguard")
+
+
+def layer(module: str) -> int:
+    return next(i for i, prefix in enumerate(LAYERS) if f"{module}.".startswith(f"{prefix}."))
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path, module: str, known: set[str]) -> set[str]:
+    """The ``known`` modules that ``module`` imports at run time, at its top or within a function."""
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *filter(None, [node.module])])
+            names = {f"{source}.{alias.name}" for alias in node.names}
+            found.update({source} if names - known else names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found & known - {module}
+
+
+def wrong_in_python(root: Path) -> list[str]:
+    """Each import that goes up, and each module that is in a circle or leads into one, as a line of text."""
+    paths = {module_name(path, root): path for path in root.rglob("*.py")}
+    graph = {module: imports(path, module, set(paths)) for module, path in paths.items()}
+    found = [f"{a} imports {b}, which is above it" for a in graph for b in sorted(graph[a]) if layer(b) > layer(a)]
+    left = dict(graph)
+    while free := [module for module in left if not left[module] & left.keys()]:
+        for module in free:
+            del left[module]
+    return found + [f"{a}: a circle with {', '.join(sorted(left[a] & left.keys()))}" for a in sorted(left)]
+
+
 def main(arguments: list[str]) -> int:
-    found = [line for argument in arguments for line in wrong_in_c(Path(argument))]
+    found = []
+    for directory in map(Path, arguments):
+        is_c = (directory / f"{directory.name}.h").exists()
+        found += wrong_in_c(directory) if is_c else wrong_in_python(directory)
     print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0
 
