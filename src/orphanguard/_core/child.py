@@ -1,13 +1,16 @@
-"""One child process: its identity (a pidfd), its lifeline, its end.
+"""One child as its parent holds it: its identity (a pidfd), its lifeline, its exit code.
 
-A pid can belong to somebody else by the time it is used; a pidfd (Linux 5.3) can't. So waiting is
-``poll(pidfd)`` and then ``waitid(P_PIDFD)``, signals go by ``pidfd_send_signal``, and no pid is used for
-either. The kernel lets only one caller reap a child; everything that ends in a reap or in a close therefore
-holds `Child._lock`, and what blocks (the poll) does not.
+A wait and a signal reach the child or nothing. A pid can belong to another process by the time it is used; a pidfd
+(Linux 5.3) cannot. So a wait is ``poll(pidfd)`` and then ``waitid(P_PIDFD)``, a signal goes by ``pidfd_send_signal``,
+and neither uses a pid.
 
-A signal handler (of SIGCHLD, say) may ask for the same child between any two steps of a thread that holds the
-lock. So it is an RLock, what can be done only once (a reap) comes after its result has been stored, and fds are
-closed when the last user is out.
+Any thread and any signal handler may ask at any time. The kernel lets only one caller reap a child. So every step that
+ends in a reap or in a close holds `Child._lock`, and the poll, which blocks, does not hold it. A signal handler (of
+SIGCHLD, say) can ask for the same child between any two steps of a thread that holds the lock. So the lock is an RLock,
+the exit code is stored before the reap, which can be done only once, and the pidfd is closed when its last user has
+left.
+
+Needs `lifelines` and `pidfds`; for a wait, `polling` or gevent's hub.
 """
 
 from __future__ import annotations
@@ -28,31 +31,33 @@ if TYPE_CHECKING:
 
 #: What the standard library's fork server reports for a child whose status was lost.
 STATUS_LOST = 255
-# A child that a debugger traces is dead for poll() a moment before its parent may reap it.
+# poll() reports a child that a debugger traces as dead a moment before its parent may reap it.
 _RETRY = 0.001  # seconds
-# The kernel does it by itself at once, unless the machine is very busy.
+# Where SIGCHLD is ignored, the kernel reaps a child at once, unless the machine is very busy.
 _REAPED_WITHIN = 1.0  # seconds
 
 
 class Child:
     """A child that this process started, or had a fork server start.
 
-    Owns the pidfd and the lifeline. Made before either is opened, so that a start which is interrupted has one owner
-    for whatever there is. When it is collected both are given back; the lifeline stays as long as its child
-    lives all the same (csrc/shim/lifeline.c).
+    It owns the pidfd and the lifeline. It is made before either is opened, so that an interrupted start has one owner
+    for whatever exists by then. When it is collected, it gives both back. A child that still runs stays armed
+    (csrc/shim/lifeline.c), and its pidfd stays open (csrc/shim/child.c).
     """
 
-    supervisor: Supervisor | None = None  #: this process is one, and signals go to it as orders
+    supervisor: Supervisor | None = None  #: set where the child is a supervisor, which gets signals as orders
 
     def __init__(self, *, closes: bool = False) -> None:
-        self.held, self._gives_back = lifelines.held()  #: for the shim to fill in
+        self.held, self._gives_back = lifelines.held()  #: the shim fills it in
         self.returncode: int | None = None
         self._owner = os.getpid()
         self._lock = RLock()
         self.watched = False  #: the registry has its pidfd in an epoll
-        self._users = 0  # who must not find another's fd under a number of ours: threads, interrupted ones
-        self._closed = False
-        self._closes = closes  # by itself, when it has been reaped: nobody else knows of the pidfd
+        # Calls that are using the pidfd, in threads and below signal handlers. If it were closed under one of them, the
+        # call could meet another file that has got the number.
+        self._users = 0
+        self._closed = False  #: the pidfd is closed when neither a user nor the registry needs it
+        self._closes = closes  # so after the reap: no other code knows the pidfd
 
     @property
     def pid(self) -> int:
@@ -66,19 +71,19 @@ class Child:
 
     @property
     def identity(self) -> int:
-        """Of the pidfd, whose number alone proves nothing: see csrc/shim/pidfd.c."""
+        """The identity of the pidfd. The number of the pidfd proves nothing: see csrc/shim/pidfd.c."""
         number: int = self.held.identity
         return number
 
     @property
     def lifeline(self) -> int:
-        """The number of its description here, until the child is armed."""
+        """This process's fd of the child's description, until the child is armed; then -1."""
         number: int = self.held.lifeline
         return number
 
     @property
     def flat(self) -> int:
-        """The errno for which its lifeline hangs on no tether (csrc/shim/tether.c); 0: it does."""
+        """The errno for which its lifeline hangs on no tether (csrc/shim/tether.c); 0: it hangs on one."""
         code: int = self.held.flat
         return code
 
@@ -106,7 +111,7 @@ class Child:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Waits up to ``timeout`` seconds (None: for ever) for the child's end. As `poll` otherwise."""
+        """Waits up to ``timeout`` seconds (None: for ever) for the child's end. Returns what `poll` returns."""
         if self.returncode is not None or self.inherited:
             return self.poll()
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -115,7 +120,7 @@ class Child:
             with self._lock:
                 if self._closed:
                     return self.returncode
-                uses = True  # before the count: an exception may come at the end of the with
+                uses = True  # in here, since a signal handler may raise at the end of the `with`
                 self._users += 1
             green = gevent.patched()
             if timeout is None and not green and self._wait_for_ever():
@@ -136,7 +141,7 @@ class Child:
             self._close_left()
 
     def _wait_for_ever(self) -> bool:
-        """With one system call less. False: it is not ours to reap, or no longer."""
+        """Waits by one system call less. False: the child is not ours to reap, or other code has reaped it."""
         while True:
             try:
                 status = pidfds.wait(self.pidfd, self.identity)
@@ -149,9 +154,10 @@ class Child:
             return self.returncode is not None
 
     def claim(self) -> bool:
-        """Keeps the pidfd open until `unwatched`, for the registry, which is about to watch it. False: it has ended.
+        """Keeps the pidfd open until `unwatched`, for the registry, which is about to watch it.
 
-        Not with the registry's lock held: see below. OSError (EBADF) as `check`.
+        Returns False if the child has ended. Raises OSError (EBADF) as `check` does. The caller must not hold the
+        registry's lock: see below.
         """
         with self._lock:
             if not self.watched and self.returncode is None and not self._closed:
@@ -161,10 +167,13 @@ class Child:
         self._close_left()
         return claimed
 
-    # The registry calls the next two with its own lock held. A signal handler that has interrupted a holder of ours
-    # may be waiting for that one; so they don't wait for ours. Whoever holds it will tell, and close.
+    # The registry calls the next two with its own lock held. The main thread may hold our lock, and be interrupted by a
+    # signal handler that waits for the registry's lock. If these two waited for our lock, the two threads would wait
+    # for each other for ever. So they do not wait: the holder of our lock tells the registry, and closes the pidfd,
+    # when it is done.
 
     def poll_unless_busy(self) -> int | None:
+        """As `poll`, unless another thread holds the lock: then what is known already."""
         if not self._settled() and self._lock.acquire(blocking=False):
             try:
                 return self.poll()
@@ -173,7 +182,7 @@ class Child:
         return self.returncode
 
     def unwatched(self) -> None:
-        """The registry has taken it out of its epoll."""
+        """The registry calls this when it has taken the pidfd out of its epoll."""
         self.watched = False
         if self._lock.acquire(blocking=False):
             try:
@@ -182,14 +191,14 @@ class Child:
                 self._lock.release()
 
     def _close_left(self) -> None:
-        """Whoever has held the lock calls it without: `unwatched` may have left the closing to them."""
+        """Closes the pidfd if `unwatched` has found the lock held. The holder calls this after it has released it."""
         if self._closed and not self.watched and self.pidfd >= 0 and not self.inherited:
             self.unwatched()
 
     def send_signal(self, signal: int) -> None:
-        """Sends ``signal``; nothing happens if the child has been reaped. PermissionError as kill(2).
+        """Sends ``signal`` to the child; under a supervisor, to the command. Does nothing if the child has been reaped.
 
-        Under a supervisor the command gets it.
+        Raises PermissionError as kill(2).
         """
         with self._lock_unless_inherited():
             if self.returncode is not None or self._closed:
@@ -197,16 +206,16 @@ class Child:
             if self.supervisor is not None and signal:
                 self.supervisor.signal_command(signal)
                 return
-            with contextlib.suppress(ProcessLookupError):  # dead, and reaped by somebody else
+            with contextlib.suppress(ProcessLookupError):  # other code has reaped it
                 pidfds.send_signal(self.pidfd, self.identity, signal)
         self._close_left()
 
     def _lock_unless_inherited(self) -> contextlib.AbstractContextManager[object]:
-        """In a forked child it may be held by a thread that there is not."""
+        """The lock; nothing in a forked child, where the holder may be a thread that only the parent has."""
         return contextlib.nullcontext() if self.inherited else self._lock
 
     def terminate(self) -> None:
-        """SIGTERM. Under a supervisor it is for the whole tree, which is ended if there is a grace."""
+        """Sends SIGTERM. Under a supervisor, sends it to the whole tree, or ends the tree if there is a grace."""
         if self.supervisor is None:
             self.send_signal(15)
             return
@@ -215,7 +224,7 @@ class Child:
                 self.supervisor.terminate()
 
     def kill(self) -> None:
-        """SIGKILL. Under a supervisor to the whole tree; it ends last."""
+        """Sends SIGKILL; under a supervisor, to the whole tree, and the supervisor ends last."""
         if self.supervisor is None:
             self.send_signal(9)
             return
@@ -224,9 +233,9 @@ class Child:
                 self.supervisor.kill()
 
     def close(self) -> None:
-        """Gives the pidfd back, once nobody polls it any more. For a child that has ended or is another's to reap."""
+        """Closes the pidfd when its last user has left. For a child that has ended, or that another process reaps."""
         if self.inherited:
-            return  # the lock may be a thread's that this process does not have
+            return  # the holder of the lock may be a thread that only the parent has
         with self._lock:
             self._closed = True
             self._close_unused()
@@ -240,12 +249,13 @@ class Child:
             return pidfds.status(self.pidfd, self.identity)
         except ChildProcessError:
             pass
-        # Not ours to reap, or reaped: by a signal handler just now, or by somebody else.
+        # The child is not ours to reap; or a signal handler, which has called this object, or other code has reaped it.
         return self._status_after_reap() if self.returncode is None else self.returncode
 
     def _status_after_reap(self) -> int | None:
-        """Somebody else was faster: SIGCHLD is ignored, or a stray ``os.waitpid(-1, 0)``."""
-        # With SIGCHLD ignored it is dead for poll() and no child any more, a moment before its status is to be had.
+        """The exit code of a child that we have not reaped: SIGCHLD is ignored, or other code called os.waitpid(-1)."""
+        # Where SIGCHLD is ignored, poll() reports the child as dead, and waitid() no longer knows it, a moment before
+        # the kernel tells its status.
         status = pidfds.reaped_status(self.pidfd, self.identity, _REAPED_WITHIN)
         return self._status_lost() if status is None else status
 
@@ -259,6 +269,10 @@ class Child:
         return STATUS_LOST
 
     def _ended(self, returncode: int | None) -> None:
+        """Stores the exit code, then reaps the child and gives back what only a living child needs. None: it runs.
+
+        A signal handler can ask for the same child between any two steps. So every step may be done twice.
+        """
         if returncode is None:
             return
         if self.returncode is None:
@@ -270,35 +284,37 @@ class Child:
             self._closed = True
 
     def _settled(self) -> bool:
-        """Its end has been seen, and nothing is left to be done: `_ended` was not interrupted by an exception."""
+        """Whether the end has been seen, and no exception has kept `_ended` from the reap, which frees the strand."""
         return self.returncode is not None and self.held.strand < 0
 
     def abort(self) -> None:
-        """Ends a child whose start failed half-way, and gives back all that it held."""
+        """Ends a child whose start has failed half-way, and gives back all that this object holds."""
         self.kill()
         self.wait()
         self.close()
 
     def adopt_forked(self, pid: int, patience: float = 0) -> None:
-        """Takes the pidfd of a child that somebody has forked for us, armed on our lifeline.
+        """Opens the pidfd of the child ``pid``, which the standard library has forked and which arms itself on our
+        lifeline.
 
-        ``patience``: seconds for which it may still be about to arm itself.
+        ``patience``: for how many seconds the child may still be about to arm itself.
         """
         try:
-            if self.pidfd < 0:  # else an exception has interrupted this, and it is called again
+            if self.pidfd < 0:  # else an exception has interrupted an earlier call of this
                 pidfds.hold(self.held, pid)
                 self.held.running = 1
         except ProcessLookupError:
             pass
-        except OSError:  # then there will be no child; as long as it has not been reaped, the pid is its own
+        except OSError:  # no pidfd, so no child. As long as nobody has reaped it, the pid is its own
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 os.kill(pid, 9)
                 os.waitpid(pid, 0)
             self.returncode = -9
             raise
-        # It may have ended and have been reaped behind our back, and its pid be another's by now. The kernel forgets
-        # the owner of a description with the process, not with the number.
+        # The child may have ended, other code may have reaped it, and the pid may be another process's by now. The
+        # owner of the description proves who it is: the kernel notes the process there, not its number, and forgets it
+        # when the process is reaped.
         if self.pidfd >= 0 and self.lifeline >= 0:
             if self.owner(patience, pid) == pid:
                 lifelines.let_go(self.held)
@@ -309,7 +325,10 @@ class Child:
             self.drop()
 
     def owner(self, patience: float, expected: int = 0) -> int:
-        """Who is armed on the lifeline, within ``patience`` seconds: ``expected``, or anybody. 0: nobody."""
+        """The pid of the process that is armed on the lifeline; 0: none.
+
+        Waits up to ``patience`` seconds until that is the pid ``expected``, or any where ``expected`` is 0.
+        """
         deadline = time.monotonic() + patience
         while True:
             owner = lifelines.owner(self.held)
@@ -318,14 +337,14 @@ class Child:
             pause()
 
     def take_back(self) -> None:
-        """Its start has failed: leaves no process, zombie or fd, however far it got."""
+        """For a start that has failed: leaves no process, zombie or fd, however far the start has got."""
         if self.pidfd >= 0:
             self.abort()
         else:
             self.drop()
 
     def drop(self) -> None:
-        """Gives back all: nobody asks for this child any more."""
+        """Gives back all that this object holds: nobody asks for this child any more."""
         with self._lock:
             lifelines.give_back(self.held)
             if self.supervisor is not None:

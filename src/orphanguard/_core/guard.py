@@ -1,4 +1,8 @@
-"""What ties a child to its parent, as data."""
+"""What ties a child to its parent, as data: `Guard`, and the rows of what defeats it.
+
+A `Guard` names only layers that are armed. `current_guard` asks the kernel; `started_child` and `supervised_child`
+repeat what the start of the child has reported. Needs `arming`, and `supervised` in a worker under a supervisor.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +23,17 @@ Tree = bool | Containment
 class Guard:
     """What is armed in a child.
 
-    ``layers``: the kernel mechanisms. ``"lifeline"`` (F_SETSIG on a pipe, fcntl(2)) ends the child when the
-    parent *process* is gone. ``"pdeathsig"`` (PR_SET_PDEATHSIG, prctl(2)) does so when the parent's
-    *forking thread* ends. ``"supervisor"`` is orphanguard-run above the child (``tree=``): it watches a pidfd of the
-    parent, and ends the child's whole tree.
+    ``layers``: the mechanisms. ``"lifeline"`` (F_SETSIG on a pipe, fcntl(2)) ends the child when the parent *process*
+    is gone. ``"pdeathsig"`` (PR_SET_PDEATHSIG, prctl(2)) ends the child when the *forking thread* of the parent ends.
+    ``"supervisor"`` is the program orphanguard-run above the child (``tree=``): it watches a pidfd of the parent, and
+    ends the child's whole tree.
 
-    ``scope``: whose end it is that kills the child: ``"process"``, or ``"thread"`` where nothing but
-    PDEATHSIG is armed and the forking thread is not known to be the parent's main thread.
+    ``scope``: what must end to kill the child: ``"process"``, the parent; or ``"thread"``, the forking thread, where
+    nothing but PDEATHSIG is armed and the forking thread is not known to be the parent's main thread.
 
-    ``signal``: the signal that the kernel, or the supervisor, sends then.
+    ``signal``: the signal that the kernel or the supervisor sends then.
 
-    ``defeated_by``: what is known to undo it, in words.
+    ``defeated_by``: what is known to undo the guard, one sentence for each row.
     """
 
     layers: tuple[Layer, ...]
@@ -47,7 +51,7 @@ _OTHER_UIDS = (
 )
 _CLOSED = "the parent closes all its fds (daemonises) or executes another program while it lives: an early death"
 _INIT = "the child is the init of a pid namespace"
-#: Without a tether (csrc/shim/tether.c).
+#: The row of a lifeline without a tether (csrc/shim/tether.c).
 FLAT = (
     "the lifeline hangs on no tether (Unix sockets are refused, or too many fds are in flight; orphanguard doctor says "
     "why): if this process, or a copy of it that has outlived it, closes its fds one by one, the lowest first, the "
@@ -61,20 +65,20 @@ _OWN_DESCRIPTION = ("the child closes all its fds",)
 
 
 def started_child(*, pdeathsig: bool, signal: int = 9, flat: int = 0) -> Guard:
-    """Of a child that this process has armed. ``flat``: `orphanguard._core.child.Child.flat`."""
+    """Returns the guard of a child that this process has armed. ``flat``: `orphanguard._core.child.Child.flat`."""
     return _on_lifeline(pdeathsig, signal, flat)
 
 
 def _on_lifeline(pdeathsig: bool, signal: int, flat: int, *defeated_by: str) -> Guard:
     layers: tuple[Layer, ...] = ("lifeline", "pdeathsig") if pdeathsig else ("lifeline",)
-    # Global root's signals reach everybody (sigio_perm() of fs/fcntl.c).
+    # The signals of global root reach every process (sigio_perm() of fs/fcntl.c).
     uids = () if arming.is_global_root() else (_OTHER_UIDS,)
     alone = () if pdeathsig else (FLAT, _INIT) if flat else (_INIT,)
     return Guard(layers, signal=signal, defeated_by=(*defeated_by, *uids, *alone, _CLOSED))
 
 
 def supervised_child(containment: str, signal: int) -> Guard:
-    """Of a child under a supervisor."""
+    """Returns the guard of a child under a supervisor."""
     killed = "the supervisor is killed: the child dies, what it has started survives"
     root = "a descendant takes user ids that the supervisor may not signal (root's)"
     defeated_by = {"subreaper": (killed, root), "cgroup": (killed,), "pidns": ()}
@@ -82,10 +86,11 @@ def supervised_child(containment: str, signal: int) -> Guard:
 
 
 def current_guard() -> Guard | None:
-    """Of this process itself, as the kernel has it; None if nothing is armed.
+    """Returns the guard of this process itself, as the kernel has it; None if nothing is armed.
 
-    PDEATHSIG belongs to a thread of this process as well, and each thread can only read its own. The main thread's
-    lasts as long as the process; that of any other ends with it. So only the main thread reports this layer.
+    PDEATHSIG belongs to one thread of this process too, and a thread can read only its own. The PDEATHSIG of the main
+    thread lasts as long as the process; that of another thread ends with the thread. So only the main thread reports
+    this layer.
     """
     if (above := supervised.current()) is not None:
         return supervised_child(above.containment, above.signal)
@@ -105,14 +110,14 @@ def current_guard() -> Guard | None:
 
 
 def _forked_by_main_thread(origin: arming.Origin) -> bool:
-    """Whether PDEATHSIG waits for the end of the parent's main thread, which is that of the parent."""
-    parent = os.getppid()  # 0 where it is outside our pid namespace
+    """Whether PDEATHSIG waits for the end of the parent's main thread, which lasts as long as the parent."""
+    parent = os.getppid()  # 0 where the parent is outside our pid namespace
     if origin.by_main_thread and parent in (origin.parent, 0):
         return True
     try:
         if os.readlink("/proc/self") != str(os.getpid()):
             return False  # /proc is of another pid namespace
-        # The kernel keeps a list for each thread (CONFIG_PROC_CHILDREN); proc(5).
+        # The kernel lists the children of each thread (CONFIG_PROC_CHILDREN); proc(5).
         with open(f"/proc/{parent}/task/{parent}/children") as children:
             return str(os.getpid()) in children.read().split()
     except OSError:
@@ -120,9 +125,11 @@ def _forked_by_main_thread(origin: arming.Origin) -> bool:
 
 
 def signal_number(signal: int | str) -> int:
-    """Of a number, or of a name as ``orphanguard run --signal`` takes it: ``"SIGTERM"``, ``"TERM"``, ``"term"``.
+    """Returns the number of a signal.
 
-    ValueError if there is no such signal, TypeError for what is neither.
+    ``signal``: its number, or its name as ``orphanguard run --signal`` takes it: ``"SIGTERM"``, ``"TERM"``, ``"term"``.
+
+    Raises ValueError if there is no such signal, and TypeError for what is neither a number nor a name.
     """
     if isinstance(signal, str):
         name = signal.upper().removeprefix("SIG")

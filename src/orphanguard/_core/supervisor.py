@@ -1,8 +1,11 @@
-"""``tree=``: a program or a worker under a supervisor, ``orphanguard-run``, which ends everything below it.
+"""``tree=``: the parent's side of a supervisor, the program ``orphanguard-run``, which ends everything below it.
 
-The supervisor takes the place of the child: it is what the lifeline, the pidfd and the pid are of. It is told what to
-do over one pipe, a byte an order, and tells over another when the command runs, or why it does not. Its side of all
-this is csrc/supervisor, and docs/design.md says how the two fit together.
+The supervisor takes the place of the child: the lifeline, the pidfd and the pid are the supervisor's. The parent sends
+orders over one pipe, one byte for each. The supervisor tells over a second pipe when the command runs, or why it does
+not. An order never blocks the parent and never kills it by SIGPIPE, and a start never returns before the command runs.
+
+Needs `pidfds` and `fds`, and the program in `orphanguard._bin`. csrc/supervisor is the supervisor's side, and
+docs/design.md says how the two fit together.
 """
 
 from __future__ import annotations
@@ -26,20 +29,20 @@ if TYPE_CHECKING:
 
     from .guard import Containment, Tree
 
-#: From what needs nothing to what contains best.
+#: In order: the first needs nothing, the last contains best.
 CONTAINMENTS: tuple[Containment, ...] = ("subreaper", "cgroup", "pidns")
 
 _END = 0
-_WHOLE_TREE = 128  # added to a signal's number
+_WHOLE_TREE = 128  # an order is a signal's number: for the command, or for the whole tree with this added
 _LONGEST = 2**31 / 1000  # seconds
 _CANNOT_EXECUTE = (126, 127)
-STATUS = 1  #: which of `Supervisor.fds` is for the status
+STATUS = 1  #: the index of the status pipe in `Supervisor.fds`
 
 
 class Options:
-    """How a tree is to be contained and ended: ``tree=``, ``grace=`` and the death signal of the public classes.
+    """How a tree is contained and ended: ``tree=``, ``grace=`` and the death signal of the public classes.
 
-    Raises ValueError or TypeError for what is none of these.
+    Raises ValueError or TypeError if one of them has no meaning.
     """
 
     containment: Containment
@@ -66,45 +69,51 @@ class Options:
 
 
 class Supervisor:
-    """One supervisor: the pipes to it, and what it is asked and told.
+    """One supervisor: the pipes between it and this process.
 
-    Made before it is started; `started` is for afterwards, `close` for the end of either.
+    It is made before the supervisor is started. Call `started` after the start, and `close` when the start has failed
+    or the supervisor has ended.
     """
 
-    command_pid = 0
+    command_pid = 0  #: known when `await_command` has returned
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self.signal = options.signal
         self.arguments = options.arguments()
         self.containment = options.containment
-        # We keep a reader of it, or an order to a supervisor that has ended would be a SIGPIPE for those who don't
-        # ignore that.
+        # We keep the reader too. Without it, an order to a supervisor that has ended would raise SIGPIPE, which kills a
+        # program that does not ignore it.
         self._reader, self._control = pipe()
         self._status, self._status_w = pipe()
         os.set_blocking(self._control.fd, False)
-        # Whom it watches. Looking for its parent by itself, it would take whoever adopted it for one that is gone.
+        # The supervisor watches this pidfd. If it looked for its parent itself, and this process were gone by then, it
+        # would find and watch the process that has adopted it.
         self._parent, self._gives_back = lifelines.held()
         pidfds.hold(self._parent, os.getpid())
 
     @property
     def fds(self) -> tuple[int, int, int]:
-        """Those that it inherits, besides its lifeline: for orders, for the status, a pidfd of this process."""
+        """What the supervisor inherits besides its lifeline: the pipes for orders and for the status, our pidfd."""
         return self._reader.fd, self._status_w.fd, self._parent.pidfd
 
     def started(self) -> None:
-        """It has its copies."""
+        """Closes what the supervisor has inherited by now. The end of the status pipe is then the supervisor's end."""
         self._status_w.close()
         pidfds.close(self._parent)
 
     def await_command(self, pidfd: int, executable: Any = None) -> None:
-        """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
-        # Its end as well: a child that another thread has forked just now may hold the status pipe open.
+        """Returns when the command runs. If it cannot run, raises the OSError, and the supervisor ends.
+
+        ``pidfd``: the supervisor's. ``executable``: the filename of the OSError if the command cannot be executed.
+        """
+        # The pipe alone does not tell that the supervisor has ended: a child that another thread has forked just now
+        # may hold the write end open. So the pidfd is polled too.
         poller = gevent.original("select", "poll")()
         poller.register(self._status.fd, select.POLLIN)
         poller.register(pidfd, select.POLLIN)
         told = self._status.fd in dict(poller.poll())
-        line = os.read(self._status.fd, 4096) if told else b""  # below PIPE_BUF: whole or not at all
+        line = os.read(self._status.fd, 4096) if told else b""  # a write up to PIPE_BUF comes whole or not at all
         self._status.close()
         if not line:
             raise OSError(errno.EPROTO, "orphanguard-run ended before it started the command")
@@ -121,24 +130,27 @@ class Supervisor:
         raise GuardUnavailable(code or errno.ENOTSUP, what if why in what else f"{what}: {why}")
 
     def signal_command(self, signal: int) -> None:
+        """Sends ``signal`` to the command. Raises OSError (EINVAL) if there is no such signal."""
         if not 0 < signal <= _signal.SIGRTMAX:
             raise os_error(errno.EINVAL, "kill")
         self._order(signal)
 
     def terminate(self) -> None:
-        """The death signal and, after the grace, SIGKILL; without a grace SIGTERM. To the whole tree."""
+        """Sends the death signal and, after the grace, SIGKILL to the whole tree; without a grace, SIGTERM."""
         self._order(_END if self._options.grace is not None else _WHOLE_TREE + _signal.SIGTERM)
 
     def kill(self) -> None:
+        """Sends SIGKILL to the whole tree."""
         self._order(_WHOLE_TREE + _signal.SIGKILL)
 
     def _order(self, byte: int) -> None:
         if not self._control.is_ours():
             raise os_error(errno.EBADF, "the supervisor's control pipe, which this program has closed")
-        with contextlib.suppress(BlockingIOError):  # it has thousands to read
+        with contextlib.suppress(BlockingIOError):  # the pipe is full: the supervisor has thousands of orders to read
             os.write(self._control.fd, bytes([byte]))
 
     def close(self) -> None:
+        """Closes all fds. Further calls do nothing."""
         self.started()
         self._control.close()
         self._reader.close()
@@ -146,20 +158,20 @@ class Supervisor:
 
 
 def command(lifeline: int, control: int, status: int, parent: int, *rest: Any) -> list[Any]:
-    """Its argv, with ``rest`` behind the fds that it inherits."""
+    """The argv of a supervisor: the fds that it inherits, then ``rest``."""
     fds = {"lifeline": lifeline, "control": control, "status": status, "parent": parent}
     return [RUN, *(f"--{name}-fd={fd}" for name, fd in fds.items()), *rest]
 
 
 def blamed(error: OSError, asked_for: Any) -> OSError:
-    """What is to be raised for an ``error`` of starting it, in the place of what was ``asked_for``."""
+    """The exception to raise for ``error``, which came from the start of a supervisor for the program ``asked_for``."""
     return not_executable(RUN, error, asked_for) if error.filename == RUN else error
 
 
 def words(
     paths: Sequence[Any], gid: int | None = None, gids: Sequence[int] | None = None, uid: int | None = None
 ) -> list[Any]:
-    """The options that say what is executed, and as whom; the command's argv comes behind."""
+    """The options that say what the supervisor executes, and by which ids. The command's argv follows them."""
     options: list[Any] = [b"--executable=" + os.fsencode(path) for path in paths]
     if gids is not None:
         options.append("--groups=" + ",".join(map(str, gids)))

@@ -1,15 +1,23 @@
-"""Who has finished, among thousands, without asking each: one epoll over the pidfds of this process's children.
+"""Waiting for many children at once, by one epoll over the pidfds of this process's children.
 
-The standard library polls every live child at each start and every sentinel at each wait: O(all). An epoll
-tells only of those that changed: O(finished). A child is added once, and taken out when its end has been seen by
-anybody: a process when it starts, a program (`Popen`) when it is first waited for, since most never are.
+It costs O(finished), where the standard library polls every live child at each start and every sentinel at each wait,
+O(all). The epoll gets each child once: a `Process` when it starts, a `Popen` when it is first waited for, since most
+are never waited for here. It loses the child when any thread has seen the end.
 
-Handles are held weakly. A process has its place in ``multiprocessing`` as long as it runs; a `Popen` that is dropped
-must close its pipes, and a child of which nobody holds the handle is reaped all the same.
+Any number of threads may wait, each for children of its own, and none misses an end. One thread, the
+sleeper, sleeps in the epoll for all. When it wakes, it wakes the others; when it leaves, another thread takes its
+place. While it sleeps, no other thread takes a child out of the epoll: the sleeper would never hear of that child.
 
-Several threads may wait at once, each for children of its own. One of them sleeps in the epoll for all; when
-it wakes, it tells the others, and when it leaves, another takes its place. While somebody sleeps, nobody else
-takes a child out of the epoll: the sleeper would never hear of it.
+The registry holds handles weakly. ``multiprocessing`` holds a `Process` as long as it runs. A `Popen` that the user has
+dropped must be collected, to close its pipes; its child is reaped here all the same.
+
+A signal handler may call anything here between any two steps. So the lock is an RLock, and a step looks again at what
+the step before has found. Signal handlers run in the main thread, which can hold the registry's lock and wait for a
+child's, or hold a child's and wait for the registry's. So no thread that holds the one waits for the other: with the
+registry's lock it only tries a child's (`Child.poll_unless_busy`, `Child.unwatched`), and a finaliser, which can run
+with a child's lock held, only tries the registry's (`Registry.ended_unless_busy`).
+
+Needs `polling`, which recognises our epoll, and the handles of `Process` and `Popen`.
 """
 
 from __future__ import annotations
@@ -37,13 +45,15 @@ if TYPE_CHECKING:
     class Handle(Protocol):
         """What users hold: a `Process` or a `Popen`."""
 
-        _held_while_it_runs: bool  # by somebody else
+        _held_while_it_runs: bool  # by other code than the user's, so the registry may hold it too
 
         def _started_child(self) -> Child:
-            """Its `Child`; ValueError if it was not started, is closed, or is another process's."""
+            """Its `Child`. Raises ValueError if it was not started, is closed, or belongs to another process."""
             ...
 
-        def _seen_finished(self) -> None: ...
+        def _seen_finished(self) -> None:
+            """The registry calls this, with its lock held, when the child has ended."""
+            ...
 
     T = TypeVar("T", bound=Handle)
 
@@ -56,26 +66,26 @@ class Registry:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._epoll: select.epoll | None = None  # made with the first child
-        self._live: dict[int, tuple[Child, ref[Handle]]] = {}
-        # Their handles. To take the second from a set of thousands is one call, which looks at none of them.
-        self._watched: set[ref[Handle]] = set()
-        self._processes: set[Handle] = set()  # multiprocessing holds these as well, as long as they run
+        self._live: dict[int, tuple[Child, ref[Handle]]] = {}  # by the number of the pidfd
+        self._watched: set[ref[Handle]] = set()  # the handles of the live children
+        # Those of them that multiprocessing holds as long as they run. `_admit` subtracts them from the user's set of
+        # thousands by one call, which runs no Python for any of them.
+        self._processes: set[Handle] = set()
         self._finished: WeakSet[Handle] = WeakSet()
-        self._sleeping = False
-        self._sleeper = 0
+        self._sleeping = False  # a thread sleeps in the epoll
+        self._sleeper = 0  # the identifier of that thread
 
     def add(self, child: Child, handle: Handle) -> None:
-        """Starts watching a child that nobody else knows yet. Raises OSError (EMFILE, ENOSPC, ENOMEM), and watches
-        nothing then."""
+        """Watches a child that no other code knows yet. Raises OSError (EMFILE, ENOSPC, ENOMEM), and then does not."""
         child.watched = True
         self._watch(child, handle)
 
     def _watch(self, child: Child, handle: Handle) -> None:
-        """Of a child whose ``watched`` is true: it keeps the pidfd open. Nothing is done where that is over already."""
+        """Adds a child whose ``watched`` is true, which keeps its pidfd open. Does nothing if it is no longer true."""
         pidfd, entry = child.pidfd, (child, ref(handle))
         with self._lock:
-            # Another thread may have been faster, and so may, between any two steps, a signal handler that waits for
-            # the same child: it may be in here, or have been in here and have ended.
+            # Another thread may have added the child before us. So may a signal handler that waits for the same child,
+            # between any two steps from here on; and the child may even have ended in that handler.
             try:
                 epoll = self._own_epoll()
                 here = self._live.get(pidfd)
@@ -84,10 +94,11 @@ class Registry:
                 if here is not None and here[0] is child:
                     if here[1]() not in (None, handle):
                         raise ValueError(f"{handle!r} is a copy of {here[1]()!r}, which is waited for")
-                    self._live[pidfd] = entry  # a finaliser has brought the handle back, without the old reference
+                    # The old reference is dead if a finaliser has brought the handle back.
+                    self._live[pidfd] = entry
                     self._note(handle, entry[1])
                     return
-                if here is not None:  # the program has closed that one's
+                if here is not None:  # the program has closed the pidfd of that child, and ours has got the number
                     self._take(here[0], tell=False)
                 with contextlib.suppress(FileExistsError):
                     epoll.register(pidfd, select.EPOLLIN)
@@ -100,7 +111,7 @@ class Registry:
             self._note(handle, entry[1])
             if not child.watched:
                 self._forget(handle, entry[1])
-                if self._live.get(pidfd, entry) is entry:  # else the number is another child's by now
+                if self._live.get(pidfd, entry) is entry:  # else another child has got the number
                     self._live.pop(pidfd, None)
                     with contextlib.suppress(OSError):
                         epoll.unregister(pidfd)
@@ -116,14 +127,19 @@ class Registry:
             self._processes.discard(handle)
 
     def ended(self, child: Child) -> None:
-        """Somebody has seen the end of ``child``."""
+        """The caller has seen the end of ``child``."""
         with self._lock:
-            if not self._sleeping:  # else the sleeper is just being told
+            if not self._sleeping:  # else the epoll wakes the sleeper, which takes the child out
                 self._take(child)
 
     def ended_unless_busy(self, child: Child) -> None:
-        """From a finaliser, which may run in a thread that holds another child's lock: `claim` may be waiting for that
-        one, called by a signal handler that has interrupted the holder of ours. Who comes next is told by the epoll."""
+        """As `ended`, for a finaliser; does nothing if another thread holds the lock.
+
+        A finaliser can run in a thread that holds the lock of a second child. The main thread may hold our lock, and be
+        interrupted by a signal handler whose `Child.claim` waits for the lock of that second child. If the finaliser
+        waited for our lock, the two threads would wait for each other for ever. The epoll still has the child, and
+        tells the next `_collect`.
+        """
         if self._lock.acquire(blocking=False):
             try:
                 self.ended(child)
@@ -131,12 +147,12 @@ class Registry:
                 self._lock.release()
 
     def remove(self, child: Child) -> None:
-        """Its start has failed: nobody is told."""
+        """Takes out a child whose start has failed, and tells nobody."""
         with self._lock:
             self._take(child, tell=False)
 
     def end_child_of(self, handle: Handle) -> None:
-        """``handle.start()`` was interrupted when its child was here already."""
+        """Ends the child of ``handle``, whose ``start()`` was interrupted when the child was here already."""
         with self._lock:
             children = [child for child, other in self._live.values() if other() is handle]
         for child in children:
@@ -144,25 +160,26 @@ class Registry:
             child.abort()
 
     def forget(self, handle: Handle) -> None:
-        """The handle was closed."""
+        """The user has closed the handle."""
         with self._lock:
             self._finished.discard(handle)
             self._forget(handle, ref(handle))
 
     def sweep(self) -> None:
-        """Reaps whoever has ended. O(ended)."""
+        """Reaps the children that have ended. O(ended)."""
         with self._lock:
             if not self._sleeping:
                 self._collect()
 
     def wait(self, handles: Collection[T], timeout: float | None) -> list[T]:
+        """See `orphanguard.wait`, which calls this."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        self.sweep()  # first, since it finds out whether the program has closed what was watched
+        self.sweep()  # before `_admit`: it takes out the children whose pidfds the program has closed
         while self._admit(handles):
             pass
         while True:
             leads = False
-            # A signal handler may raise at every call, so what undoes the sleep comes before it begins.
+            # A signal handler may raise at every call. So the `finally` that ends the sleep covers its beginning too.
             try:
                 with self._lock:
                     if not self._sleeping:
@@ -172,7 +189,7 @@ class Registry:
                     if done or (left is not None and left <= 0):
                         return done
                     thread = threading.get_ident()
-                    green = gevent.patched()  # greenlets of one thread: none sleeps for the others
+                    green = gevent.patched()  # then all greenlets share a thread, and each sleeps for itself
                     if green:
                         pidfds = [handle._started_child().pidfd for handle in handles]
                     elif not self._sleeping:
@@ -187,7 +204,7 @@ class Registry:
                     continue
                 if not leads:
                     return self._wait_apart(handles, left)
-                epoll.poll(left, 1)  # only to be woken: who takes the lock first collects
+                epoll.poll(left, 1)  # only wakes us: the first thread that gets the lock collects
             finally:
                 if leads:
                     self._sleeping = False
@@ -196,7 +213,8 @@ class Registry:
 
     @staticmethod
     def _wait_apart(handles: Collection[T], timeout: float | None) -> list[T]:
-        """In a signal handler that has interrupted the sleeper: that one is told by the epoll, so leave it alone."""
+        """The wait of a signal handler that has interrupted the sleeper. It leaves the epoll alone, which will tell the
+        sleeper."""
         poller = select.poll()
         for handle in handles:
             poller.register(handle._started_child().pidfd, select.POLLIN)
@@ -204,12 +222,13 @@ class Registry:
         return [handle for handle in handles if handle._started_child().poll() is not None]
 
     def _collect(self) -> None:
-        """Takes out those that have ended."""
+        """Takes out the children that have ended. The caller holds the lock, and no thread sleeps."""
         if self._epoll is None:
             return
         for pidfd, _ in self._own_epoll().poll(0):
-            # None from poll(): traced, dead but not reapable yet. It stays, and epoll tells again.
-            # No entry: a signal handler that ran here has taken it.
+            # poll_unless_busy() returns None where another thread holds the child's lock, and for a child that a
+            # debugger traces, which is dead but cannot be reaped yet. The child stays, and the epoll tells of it again.
+            # There is no entry if a signal handler has taken the child out just now.
             entry = self._live.get(pidfd)
             try:
                 if entry is not None and entry[0].poll_unless_busy() is not None:
@@ -217,17 +236,18 @@ class Registry:
             except OSError as error:
                 if error.errno != errno.EBADF:
                     raise
-                self._replace_epoll()  # the pidfd has been closed, and a copy in a forked child keeps it in there
+                # The program has closed the pidfd, and a copy in a forked child keeps it in the epoll.
+                self._replace_epoll()
 
     def _own_epoll(self) -> select.epoll:
-        """Made with the first child, and again when the program has closed all fds, as a daemon does."""
+        """The epoll, made with the first child, and again when the program has closed all fds, as a daemon does."""
         if self._epoll is None or not polling.epoll_is_ours(self._epoll.fileno()):
             return self._replace_epoll()
         return self._epoll
 
     def _replace_epoll(self) -> select.epoll:
         if self._epoll is not None:
-            _lost.append(self._epoll)  # never closed: its number is somebody else's by now
+            _lost.append(self._epoll)  # kept: its finaliser would close a number that another file may have by now
             self._epoll = None
         epoll = _new_epoll()
         polling.epoll_mark(epoll.fileno())
@@ -236,24 +256,25 @@ class Registry:
                 child.check()
                 epoll.register(child.pidfd, select.EPOLLIN)
             except OSError:
-                self._take(child, tell=False)  # whoever waits for it hears of it from check()
+                self._take(child, tell=False)  # a thread that waits for it gets the error of check()
         self._epoll = epoll
         return epoll
 
     def _take(self, child: Child, tell: bool = True) -> None:
+        """Takes ``child`` out, if it is here, and tells its handle. The caller holds the lock."""
         pidfd = child.pidfd
         entry = self._live.get(pidfd)
         if entry is None or entry[0] is not child:
             return
         taken = self._live.pop(pidfd, None)
-        if taken is not entry:  # a signal handler that ran here was faster, and may have started another child
+        if taken is not entry:  # a signal handler has taken it just now, and may have started a child of this number
             if taken is not None:
                 self._live[pidfd] = taken
             return
         handle = entry[1]()
-        # By hand: forked siblings hold copies of the pidfd, so closing it would leave it in.
+        # Closing the pidfd would not take it out: siblings that were forked hold copies of it.
         if self._epoll is not None:
-            with contextlib.suppress(OSError):  # closed behind our back
+            with contextlib.suppress(OSError):  # the program has closed one of the two
                 self._epoll.unregister(pidfd)
         child.unwatched()
         self._forget(handle, entry[1])
@@ -265,18 +286,19 @@ class Registry:
         handle._seen_finished()
 
     def _finished_among(self, handles: Collection[T]) -> list[T]:
+        """Loops over the smaller of the two sets. A search of a list is O(n), so a list is searched 8 times at most."""
         finished = self._finished
         if len(finished) > (len(handles) if isinstance(handles, (Set, dict)) else 8):
             return [handle for handle in handles if handle in finished]
         return [handle for handle in list(finished) if handle in handles]  # type: ignore[misc]
 
     def _admit(self, handles: Collection[T]) -> bool:
-        """Watches those that are not watched yet. Raises for what can't be waited for.
+        """Watches those of ``handles`` that are not watched yet. Raises for what can't be waited for.
 
-        Returns False if all are watched or known to have finished, so that the epoll will tell of each.
+        Returns False if there was nothing to do: each is watched, so the epoll will tell of it, or has finished.
         """
         others: Iterable[Any] = handles
-        with contextlib.suppress(TypeError):  # what can't be in a set is refused below
+        with contextlib.suppress(TypeError):  # for an object that can't be in a set; it is refused below
             others = (handles if isinstance(handles, (set, frozenset)) else set(handles)) - self._processes
         changed = False
         for handle in others:
@@ -288,7 +310,7 @@ class Registry:
             if child.claim():
                 self._watch(child, handle)
             else:
-                child.poll()  # all of it, where a signal handler has interrupted who saw the end
+                child.poll()  # completes the reap, if an exception of a signal handler has prevented it
                 with self._lock:
                     self._tell(handle)
             changed = True
@@ -303,7 +325,7 @@ def _refusal(handle: object) -> str:
 
 
 def _new_epoll() -> select.epoll:
-    """One whose number is none of stdio, which this program may have closed."""
+    """A new epoll whose number is not that of a standard stream, which this program may have closed."""
     make: type[select.epoll] = gevent.original("select", "epoll")
     below = []
     try:
@@ -320,19 +342,23 @@ _lost: list[object] = []
 
 
 def registry() -> Registry:
-    """That of this process. Made anew after a fork when it is first needed, not in an at-fork hook: most children
-    never do, and what the hook touched, each would have to copy."""
+    """The registry of this process.
+
+    A forked child makes its own when it first needs one, and not in an at-fork hook: most children never need one, and
+    each would have to copy the pages that the hook touches.
+    """
     global _registry
     if _registry.owner != os.getpid():
         made = Registry()
-        if _registry.owner != made.owner:  # else a signal handler, or another thread, was faster: its child is in there
-            # Its epoll is the parent's too; not closed: by now the number may be another's.
+        if _registry.owner != made.owner:  # else a signal handler or another thread has made it, and put a child in it
+            # The old registry is kept. Its finaliser would close the number of an epoll that the parent uses too, and
+            # another file may have that number by now.
             old, _registry = _registry, made
             _lost.append(old)
     return _registry
 
 
 def sweep() -> None:
-    """Reaps whoever has ended. O(ended)."""
+    """Reaps the children of this process that have ended. O(ended)."""
     if _registry._live:
         registry().sweep()
