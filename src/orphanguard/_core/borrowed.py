@@ -1,7 +1,8 @@
-"""The standard library's own functions, run with a few of the global names that they look up replaced.
+"""Borrows a function of the standard library: runs it with a few of the global names that it looks up replaced.
 
-So behaviour, messages and version differences stay the standard library's, and no module is patched. Who borrows
-which function says so in its own file, and tests/seams/test_drift.py checks it.
+Behaviour, messages and version differences stay the standard library's, and no module is patched. A function that no
+longer looks up a replaced name is refused. Each file that borrows a function says which names the function must look
+up, and tests/seams/test_drift.py checks them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# What the interpreter itself looks up in a function's globals: builtins, and for relative imports and warnings.
+# What the interpreter itself looks up in a function's globals: for builtins, relative imports and warnings.
 _ALWAYS = ("__builtins__", "__name__", "__package__", "__spec__")
 
 
 def _names(code: CodeType) -> set[str]:
+    """All names that ``code`` and the functions inside it look up."""
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return set(code.co_names).union(*map(_names, inner))
 
@@ -25,7 +27,7 @@ def _names(code: CodeType) -> set[str]:
 def replaced(function: Any, **names: object) -> Callable[..., Any]:
     """``function`` with some of the globals that it looks up replaced. The original is not touched.
 
-    The others are looked up when it is called: a forked child of multiprocessing's rebinds some of them.
+    It takes the others from its module at each call: a forked child of multiprocessing rebinds some of them.
     """
     wanted = _names(function.__code__)
     missing = [name for name in names if name not in wanted]
@@ -34,8 +36,8 @@ def replaced(function: Any, **names: object) -> Callable[..., Any]:
             f"this Python's {function.__qualname__} no longer looks up {', '.join(missing)}: "
             "orphanguard does not know how to guard its children; please report it"
         )
-    # No copy of all globals: its reference counts would dirty, on both sides of a fork, every page that one of them
-    # is on. And a plain dict: with one that has __missing__, each look-up would be a call.
+    # We copy only the globals that are looked up. A copy of all would change the reference count of each, and dirty
+    # its page on both sides of a fork. The copy is a plain dict: with __missing__, each look-up would be a call.
     original = function.__globals__
     live = tuple(wanted.intersection(original).difference(names))
     used = {name: original[name] for name in _ALWAYS if name in original}

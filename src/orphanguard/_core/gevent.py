@@ -1,30 +1,31 @@
-"""In a program that gevent has monkey-patched: what blocks lets the other greenlets run.
+"""The waits of a program that gevent has monkey-patched: while a greenlet waits, the other greenlets run.
 
-gevent replaces functions of the standard library, before or after this package is imported, and takes some away
-(``select.epoll``). So it is asked at each call. What waits for a program, or for its pipes, waits in gevent's hub; what
-starts one does not, and switches to no other greenlet in between: a start belongs to its thread, as all greenlets of
-the thread would. The classes and functions of ``subprocess`` that we build on are the originals.
+gevent replaces functions of the standard library, before or after this package is imported, and removes some
+(``select.epoll``). So each call here asks anew. A wait for a program or for its pipes waits in gevent's hub. A start
+does not, and switches to no other greenlet: a start belongs to its thread, and the greenlets of a thread would share
+it. We build on the original classes and functions of ``subprocess``.
 
-``os.fork`` is the original too: gevent's would have libev reap the child behind our back. A ``gevent.subprocess`` that
-is used beside us has it reap all children (``waitpid(-1)``): their status is then what the kernel keeps (Linux 6.15),
-or 255 with a `StatusLostWarning`.
+We use the original ``os.fork`` too: gevent's makes libev reap the child before we can. A ``gevent.subprocess`` that the
+program uses beside us makes libev reap all children (``waitpid(-1)``). The status of ours is then what the kernel
+keeps (Linux 6.15), or 255 with a `StatusLostWarning`.
 
-For gevent 23 and later, by public functions of ``gevent.monkey``, ``select``, ``selectors``, ``fileobject``, ``hub``.
-What is borrowed from ``subprocess``, of CPython 3.10 to 3.14, and checked by tests/seams/test_drift.py:
+Needs gevent 23 or later, and only public functions of ``gevent.monkey``, ``select``, ``selectors``, ``fileobject`` and
+``hub``. What it borrows from ``subprocess`` of CPython 3.10 to 3.14, and tests/seams/test_drift.py checks:
 
 - ``Popen.__init__`` opens pipes by ``io.open(fd, mode, bufsize)``.
 - ``Popen._communicate`` looks up ``_PopenSelector``.
-- ``Popen._execute_child`` closes its error pipe, and ``_close_pipe_fds`` the program's pipes, by ``os.close``. gevent's
-  only closes when its hub has something to do: who waits for the end of such a pipe would wait for ever.
+- ``Popen._execute_child`` closes its error pipe by ``os.close``, and ``_close_pipe_fds`` so closes the program's pipes.
+  gevent's ``os.close`` does not close before its hub has something to do: a greenlet that waits for the end of such a
+  pipe would wait for ever.
 - ``Popen._execute_child`` looks up ``_fork_exec``, in 3.10 ``_posixsubprocess``, which gevent sets to None.
 
-eventlet has no such functions. In a program that it has patched nothing is started: see `check`.
+eventlet has no such functions. In a program that eventlet has patched, we start nothing: see `check`.
 """
 
 from __future__ import annotations
 
 import os
-import posix  # what os has before anybody patches it
+import posix  # has the functions of os as they are before gevent patches os
 import sys
 from importlib import import_module
 
@@ -45,7 +46,7 @@ def patched() -> bool:
 
 
 def check() -> None:
-    """RuntimeError in a program that eventlet has patched."""
+    """Raises RuntimeError in a program that eventlet has patched."""
     patcher: Any = sys.modules.get("eventlet.patcher")
     if patcher is not None and any(map(patcher.is_monkey_patched, ("os", "select", "subprocess", "thread"))):
         raise RuntimeError(
@@ -55,13 +56,13 @@ def check() -> None:
 
 
 def original(module: str, name: str) -> Any:
-    """A name of the standard library's as it was before it was patched."""
+    """``module.name`` of the standard library as it was before gevent patched it."""
     monkey = _monkey()
     return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)
 
 
 class Unpatched:
-    """A module of the standard library as it was before it was patched."""
+    """A module of the standard library as it was before gevent patched it."""
 
     def __init__(self, module: Any) -> None:
         self._name = module.__name__
@@ -71,19 +72,20 @@ class Unpatched:
 
 
 def fork_function() -> Callable[[], int]:
+    """``os.fork``; once gevent.monkey is imported, the original of it."""
     return os.fork if _monkey() is None else posix.fork
 
 
 def forked() -> None:
-    """In a child of the original, as gevent's own would do."""
+    """In a child of the original ``fork``: does what gevent's would do."""
     import_module("gevent.hub").reinit()
 
 
 def wait_readable(fds: Iterable[int], timeout: float | None) -> bool:
-    """As `polling.wait_readable`, in the hub, for one of ``fds``."""
+    """As `polling.wait_readable`, in the hub, until one of ``fds`` is readable."""
     select = import_module("gevent.select")
     poller = select.poll()
-    # Copies: another greenlet may close its own, and an fd that is watched must stay open.
+    # We watch copies: another greenlet may close the fds meanwhile, and what the hub watches must stay open.
     copies: list[int] = []
     try:
         for fd in fds:
@@ -99,7 +101,7 @@ def wait_readable(fds: Iterable[int], timeout: float | None) -> bool:
 
 
 def _open(fd: int, mode: str, bufsize: int) -> Any:
-    """``io.open`` of a pipe whose reads and writes wait in the hub."""
+    """``io.open`` for a pipe, whose reads and writes wait in the hub."""
     return import_module("gevent.fileobject").FileObjectPosix(fd, mode, bufsize).io
 
 
@@ -115,7 +117,7 @@ def seams() -> dict[str, tuple[str, ...]]:
 
 
 def borrowed(name: str) -> Callable[..., Any]:
-    """The method ``name`` of the standard Popen, for a program that is patched."""
+    """The method ``name`` of the standard Popen, for a program that gevent has patched."""
     import io
 
     from .borrowed import Overlay, replaced

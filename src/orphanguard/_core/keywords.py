@@ -1,4 +1,7 @@
-"""Says what to use in place of a keyword that only another one of ours takes."""
+"""The TypeError for a keyword that a function of ours does not take: it says what to use instead.
+
+`Popen` takes keywords that workers do not, and users try them there. Needs no other file of ours.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ if TYPE_CHECKING:
 _PROCESSES = ("Process", "ForkProcess", "SpawnProcess", "ForkServerProcess")
 _HOME = {"ProcessPoolExecutor": "concurrent.futures", **dict.fromkeys(_PROCESSES[1:], "multiprocessing.context")}
 
-#: Those that `Popen` takes, and not all of the others.
+#: Keywords that `Popen` takes, and that some of our other classes do not.
 OURS = ("death_signal", "grace", "guard", "tree")
 
 
 def unexpected(name: str, keyword: str, takes: Iterable[str] = ()) -> TypeError:
-    """``takes``: what ``name`` does take, for who has misspelt one."""
+    """Returns the TypeError of ``name(keyword=...)``. ``takes``: the keywords of ``name``, for a misspelt one."""
     hint = f"it takes {', '.join(takes)}"
     if keyword == "guard":
         hint = f"{_HOME.get(name, 'multiprocessing')}.{name} is the unguarded one"
@@ -31,7 +34,7 @@ def unexpected(name: str, keyword: str, takes: Iterable[str] = ()) -> TypeError:
 
 
 def explained(function: Function) -> Function:
-    """``function`` whose TypeError for an unknown keyword names what the user has called, and what to use."""
+    """``function``, whose TypeError for an unknown keyword names what the user has called, and what to use."""
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     takes = [name for name in names if name != "self"]
@@ -48,5 +51,5 @@ def explained(function: Function) -> Function:
 
 
 def _class_name(instance: object) -> str:
-    """Of the nearest class of ours: it is that one which a user's subclass has asked."""
+    """The name of the nearest class of ours: a user's subclass has passed the keyword on to that class."""
     return next(cls.__name__ for cls in type(instance).__mro__ if cls.__module__.startswith("orphanguard."))

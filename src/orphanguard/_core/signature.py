@@ -1,7 +1,8 @@
-"""What ``inspect.signature`` and ``help`` tell of functions that hand on ``*args, **kwargs``: the real parameters.
+"""The real parameters, for ``inspect.signature`` and ``help``, of functions that hand on ``*args, **kwargs``.
 
-They are found by ``__wrapped__``, as behind any decorator, and put together when somebody asks: no start binds its
-arguments twice, and ``inspect`` is a large import. They are the running Python's, so there is no list to keep here.
+The parameters are those of the running Python, so we keep no list of them. A call of the function costs nothing more:
+``inspect`` finds the parameters by ``__wrapped__``, as behind any decorator, and they are put together, and ``inspect``
+(a large import) is loaded, when somebody asks. Needs no other file of ours.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 
 class Shown:
+    """What ``inspect`` finds as the ``__wrapped__`` of a function. The arguments are those of `shows`."""
+
     def __init__(self, function: Any, others: tuple[Any, ...], without: tuple[str, ...], fixed: dict[str, Any]) -> None:
         self._function, self._others, self._without, self._fixed = function, others, without, fixed
-        # Who asks for more than the signature (inspect.getsource) goes on to this.
+        # inspect.getsource() follows __wrapped__ to the end, and must find a function there.
         code, names = function.__code__, function.__globals__
         copy = FunctionType(code, names, function.__name__, function.__defaults__, function.__closure__)
         self.__wrapped__ = getattr(function, "__wrapped__", copy)
@@ -35,7 +38,7 @@ class Shown:
         last = [each for each in own if each.kind == Parameter.KEYWORD_ONLY]
         theirs = [each for other in self._others for each in signature(other).parameters.values()]
         theirs = [each for each in theirs if each.kind not in variadic and each.name not in ("self", *self._without)]
-        if "args" in self._without:  # the function's *args are its own
+        if "args" in self._without:  # the function keeps its *args for itself
             first += [each for each in own if each.kind == Parameter.VAR_POSITIONAL]
             theirs = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in theirs]
         shown: dict[str, Parameter] = {}
@@ -45,9 +48,10 @@ class Shown:
 
 
 def shows(*others: Any, without: tuple[str, ...] = (), **fixed: Any) -> Callable[[F], F]:
-    """Of a function that hands on its ``*args`` and ``**kwargs`` to ``others``, but not those of ``without``.
+    """Decorates a function that hands on its ``*args`` and ``**kwargs`` to ``others``.
 
-    ``fixed``: those that can have one value only.
+    ``without``: the parameters of ``others`` that it does not hand on. ``fixed``: the defaults to show for parameters
+    that can have only one value.
     """
 
     def mark(function: F) -> F:

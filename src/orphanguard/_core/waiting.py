@@ -4,9 +4,9 @@ It costs O(finished), where the standard library polls every live child at each 
 O(all). The epoll gets each child once: a `Process` when it starts, a `Popen` when it is first waited for, since most
 are never waited for here. It loses the child when any thread has seen the end.
 
-Any number of threads may wait, each for children of its own, and none misses an end. One thread, the
-sleeper, sleeps in the epoll for all. When it wakes, it wakes the others; when it leaves, another thread takes its
-place. While it sleeps, no other thread takes a child out of the epoll: the sleeper would never hear of that child.
+Any number of threads may wait, each for children of its own, and none misses an end. One thread, the sleeper, sleeps in
+the epoll for all. When it wakes, it wakes the others; when it leaves, another thread takes its place. While it sleeps,
+no other thread takes a child out of the epoll: the sleeper would never hear of that child.
 
 The registry holds handles weakly. ``multiprocessing`` holds a `Process` as long as it runs. A `Popen` that the user has
 dropped must be collected, to close its pipes; its child is reaped here all the same.

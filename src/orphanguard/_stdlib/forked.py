@@ -1,6 +1,7 @@
-"""How this process was forked, as Python saw it; csrc/shim/atfork.c has what the kernel and libc know of it.
+"""How this process was forked, as Python saw it: by multiprocessing, by its fork server, for a ``preexec_fn``.
 
-For CPython 3.10 to 3.15, and no private part of it but the names of functions in `_EXECUTE`.
+csrc/shim/atfork.c knows what the kernel and libc tell of the fork. The answers hold for any fork after the import of
+this file. Needs CPython 3.10 to 3.15, of whose private parts it uses only the names of functions in `_EXECUTE`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-# multiprocessing's idea of the parent when this process was forked. A fork server has none, a child of Process
-# that forks by os.fork() leaves its own: so what is new since the fork was set for this very process. Noted in every
-# forked child once orphanguard is imported, since any of them may call die_with_parent().
+# parent_process() of multiprocessing, as this process inherited it by its fork. A fork server has none. A child of
+# Process that forks by os.fork() hands on its own. So only a value that is new since the fork was set for this very
+# process. Every forked child notes the inherited one, since any of them may call die_with_parent().
 _inherited_parent: object = None
 
 
@@ -35,7 +36,10 @@ def _multiprocessing_parent() -> Any:
 
 
 def multiprocessing_parent() -> int | None:
-    """In a child of multiprocessing: the process that asked for it, which a fork server's child's parent is not."""
+    """In a child of multiprocessing: the pid of the process that asked for it; elsewhere None.
+
+    That process is not the parent of a fork server's child, whose parent is the server.
+    """
     parent = _multiprocessing_parent()
     return None if parent is None or parent is _inherited_parent else parent.pid
 
@@ -46,8 +50,8 @@ def by_fork_server() -> bool:
     return module is not None and module.get_inherited_fds() is not None
 
 
-# Who forks, calls the hook and executes: in the forked child these are still on the stack. uvloop has no frames of
-# its own, asyncio's stand for it.
+# The functions that fork, call the preexec_fn, and execute. In the forked child they are still on the stack. uvloop
+# has no frames of its own; asyncio's functions call it.
 _EXECUTE = {
     ("subprocess", "_execute_child"),
     ("gevent.subprocess", "_execute_child"),

@@ -1,19 +1,19 @@
-"""The one place that leans on private parts of ``multiprocessing``: CPython 3.10 to 3.15.
+"""The one file that leans on private parts of ``multiprocessing``: CPython 3.10 to 3.15.
 
-The standard library's own functions are run, each with a few of the global names that it looks up replaced
-(`orphanguard._core.borrowed`): plain ``multiprocessing`` in the same interpreter is untouched.
+It runs the standard library's own functions, each with a few of the global names that it looks up replaced
+(`orphanguard._core.borrowed`). Plain ``multiprocessing`` in the same interpreter stays as it is.
 
-What is relied on, and checked by tests/seams/test_drift.py:
+What it relies on, and tests/seams/test_drift.py checks:
 
-- ``BaseProcess.start`` looks up ``_cleanup`` (replaced: O(ended) instead of O(all children)).
-- ``popen_fork.Popen._launch`` calls ``os.fork`` once and ``os.pipe`` twice before it: the sentinel pipe, then the
-  data pipe whose read end goes to ``_bootstrap(parent_sentinel=...)``; the parent's ends end up in one
+- ``BaseProcess.start`` looks up ``_cleanup``. Ours is O(ended), theirs O(all children).
+- ``popen_fork.Popen._launch`` calls ``os.fork`` once, and ``os.pipe`` twice before it: for the sentinel pipe, then for
+  the data pipe, whose read end goes to ``_bootstrap(parent_sentinel=...)``. The parent's ends get into one
   ``util.Finalize``.
-- ``popen_spawn_posix.Popen._launch`` calls ``os.pipe``, ``spawn.get_preparation_data`` and ``util.spawnv_passfds``; it
+- ``popen_spawn_posix.Popen._launch`` calls ``os.pipe``, ``spawn.get_preparation_data`` and ``util.spawnv_passfds``. It
   closes the child's ends by ``os.close``, and leaves the parent's to a ``util.Finalize``.
-- ``ForkServer.ensure_running`` calls ``os.pipe`` once and ``util.spawnv_passfds``, and sets ``_forkserver_alive_fd``
-  and, last, ``_forkserver_pid``; ``connect_to_new_process`` calls ``os.pipe`` twice. Both call ``os.close`` for ends.
-- ``spawn.prepare`` ignores keys that it does not know; the preparation data is unpickled before it runs.
+- ``ForkServer.ensure_running`` calls ``os.pipe`` once, and ``util.spawnv_passfds``. It sets ``_forkserver_alive_fd``
+  and, last, ``_forkserver_pid``. ``connect_to_new_process`` calls ``os.pipe`` twice. Both close ends by ``os.close``.
+- ``spawn.prepare`` ignores keys that it does not know. The preparation data is unpickled before ``prepare`` runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     SpawnvPassfds = Callable[[Any, Sequence[Any], Iterable[int]], int]
 
-# The stubs of typeshed leave out what this file is about.
+# The stubs of typeshed leave out the private parts.
 context: Any = _context
 popen_fork: Any = _popen_fork
 process: Any = _process
@@ -59,7 +59,7 @@ def seams() -> tuple[tuple[Any, tuple[str, ...]], ...]:
 
 
 def _no_pipe() -> tuple[int, int]:
-    """In place of the pipes of a fork: what the child gets as its parent's sentinel is its lifeline."""
+    """Stands for ``os.pipe`` in a fork. So the child gets its lifeline as the sentinel of its parent."""
     lifeline = forking.armed_next_fork()
     return lifeline, lifeline
 
@@ -68,27 +68,28 @@ _start = replaced(process.BaseProcess.start, _cleanup=waiting.sweep)
 
 
 def launch_fork_by(fork: Callable[[], int]) -> Callable[..., Any]:
+    """The ``_launch`` of a forked Popen, which forks by ``fork`` and makes no pipes."""
     return replaced(
         popen_fork.Popen._launch,
-        # bool and format do nothing here, and are no functions of Python's, each of which costs a fork some pages.
+        # bool and format do nothing here. A function written in Python would cost each fork some pages.
         os=Overlay(os, pipe=_no_pipe, fork=fork, close=bool, _exit=os._exit),
         util=Overlay(util, Finalize="".format, close_fds=None),
     )
 
 
-#: Forks for a Popen and its process, after `forking.arm_next_fork`. If it raises in the parent, there is no child.
+#: Called with a Popen and its process, after `forking.arm_next_fork`. If it raises in the parent, there is no child.
 launch_fork = launch_fork_by(forking.fork_armed)
 
 
 def start(process_obj: Any) -> None:
-    """Starts the child. When this returns, the kernel will end it with this process.
+    """Starts the child. When this returns, the kernel will end the child with this process.
 
-    Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run
-    out. A failed start leaves nothing behind.
+    Raises `GuardUnavailable` if the kernel can't keep that promise, and OSError when resources run out. A failed start
+    leaves nothing behind.
     """
     gevent.check()
     if forking.begin_start():
-        # In a signal handler that has interrupted a start of this thread.
+        # This is a signal handler, which has interrupted a start of this thread.
         bring_back = forking.save_start()
         try:
             start(process_obj)
@@ -98,7 +99,7 @@ def start(process_obj: Any) -> None:
     try:
         _start(process_obj)
     except BaseException:
-        if process_obj._popen is None:  # it may have been interrupted between the launch and that
+        if process_obj._popen is None:  # an exception may have come between the launch and the setting of _popen
             waiting.registry().end_child_of(process_obj)
         raise
     finally:
@@ -106,23 +107,23 @@ def start(process_obj: Any) -> None:
 
 
 def discard_child(process_obj: Any) -> None:
-    """The process has been seen finished: `active_children` and the interpreter's exit need not ask it."""
+    """Tells multiprocessing that the process has ended: `active_children` and the interpreter's exit skip it."""
     process._children.discard(process_obj)
 
 
 def is_current(process_obj: object) -> bool:
+    """Whether ``process_obj`` is multiprocessing's object of this very process."""
     return process_obj is process.current_process()
 
 
 def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, extra: Callable[[], object]) -> None:
-    """Launches by ``spawnv(path, args, fds)``; ``extra()`` joins the preparation data, which is unpickled first."""
-
+    """Launches by ``spawnv(path, args, fds)``. ``extra()`` joins the preparation data, which is unpickled first."""
     from multiprocessing import popen_spawn_posix, spawn
 
     def preparation_data(name: str) -> dict[str, object]:
         return {"orphanguard": extra(), **spawn.get_preparation_data(name)}
 
-    # Ours to close, whatever the other has come to when a signal handler raises.
+    # We close the pipes ourselves: a signal handler may raise before the standard library can.
     pipes: list[tuple[OwnFd, OwnFd]] = []
 
     def make_pipe() -> tuple[int, int]:
@@ -143,7 +144,10 @@ def launch_spawn(popen: Any, process_obj: BaseProcess, spawnv: SpawnvPassfds, ex
 
 
 def dump_for_forkserver(popen: Any, process_obj: BaseProcess, extra: Callable[[], object]) -> tuple[bytes, bytes]:
-    """What a fork server's child reads from its data pipe: ``extra()`` and how to prepare itself, then the process."""
+    """What a fork server's child reads from its data pipe.
+
+    First comes the preparation data, with ``extra()`` in it; then the process.
+    """
     from multiprocessing import spawn
 
     preparation, process_data = io.BytesIO(), io.BytesIO()
@@ -173,7 +177,8 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
     server: Any = forkserver._forkserver
     if preload not in server._preload_modules:
         server._preload_modules = [*server._preload_modules, preload]
-    # The server ends when nobody has its write end: with a start that a signal handler has interrupted.
+    # The server ends when no process holds the write end of this pipe. So if an exception of a signal handler interrupts
+    # the start, we close the ends that the standard library has not got, and the server ends.
     alive = OwnFd(), OwnFd()
 
     def open_alive() -> tuple[int, int]:
@@ -204,7 +209,7 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
 
 
 def forkserver_pid() -> int | None:
-    """None: there is no server, as far as the standard library knows."""
+    """The pid of the fork server; None if the standard library knows of no server."""
     from multiprocessing import forkserver
 
     pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
@@ -215,9 +220,10 @@ def forkserver_connect(fds: list[int]) -> tuple[OwnFd, OwnFd, OwnFd]:
     """Has the fork server fork a child. Returns the read end of its status pipe, and both ends of its data pipe."""
     from multiprocessing import forkserver
 
-    # Not between the connection and the request: the server does not survive a client that gives up there.
-    # And an unguarded fork must not hide the end of either from its reader: the child, which is not armed before
-    # its data have come; and us, when the server is gone.
+    # We make the pipes before the connection: the server does not survive a client that gives up between the connection
+    # and the request. No unguarded child of ours keeps a write end, which would hide the end of the file from the
+    # reader: from the fork server's child, which is not armed before its data have come; and from us, when the server
+    # is gone.
     status, data = pipe(keep_from_forks=True), pipe(keep_from_forks=True)
     ready = [(data[0].fd, data[1].fd), (status[0].fd, status[1].fd)]
     connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=ready.pop, close=bool))
@@ -227,7 +233,7 @@ def forkserver_connect(fds: list[int]) -> tuple[OwnFd, OwnFd, OwnFd]:
 
 
 class Told:
-    """A number that is read once from a fork server's pipe, and stays here for all who ask again."""
+    """A number that is read from a fork server's pipe once, and then kept for every further call."""
 
     _NUMBER = struct.Struct("q")  # as in forkserver.py
     _NOTHING = -(2**63)
@@ -236,9 +242,9 @@ class Told:
         self._buffer = bytearray(self._NUMBER.pack(self._NOTHING))
 
     def read(self, fd: int) -> int:
-        """Raises EOFError if the server is gone."""
-        # Into the buffer by the system call itself (eight bytes of a pipe come together): a signal handler can
-        # run after it, and ask, before the next line.
+        """Returns the number, which comes from ``fd``. Raises EOFError if the server is gone."""
+        # The system call itself writes into the buffer. (Eight bytes of a pipe come together.) A signal handler that
+        # runs right after it, and asks for the number, finds it there.
         if self._number() == self._NOTHING:
             os.readv(fd, [self._buffer])
         if self._number() == self._NOTHING:
@@ -251,7 +257,10 @@ class Told:
 
 
 def read_signed(fd: int) -> int:
-    """A number that the fork server wrote: the child's pid, later its exit code. EOFError if the server is gone."""
+    """Reads a number that the fork server has written: the child's pid, later its exit code.
+
+    Raises EOFError if the server is gone.
+    """
     from multiprocessing import forkserver
 
     number: int = forkserver.read_signed(fd)
