@@ -1,4 +1,7 @@
-"""How this process arms itself, and what is armed in it: the calls of csrc/shim/arm.c and pdeathsig.c."""
+"""How this process arms itself, and what is armed in it: the calls of csrc/shim/arm.c and pdeathsig.c.
+
+When a call that arms returns, the kernel has been told; if the kernel refuses, the call raises OSError. Needs `native`.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A program may close our fds (``os.closerange``) and get their numbers again for something else, which we must neither
 use nor close. And a signal handler may raise between any two steps of a start. So the object exists before the fd does,
-the shim fills it in, and the object closes the fd when it is collected.
+the shim fills it in, and the object closes the fd when it is collected. Needs `native`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import posix
 from .errors import os_error
 from .native import fail, ffi, lib
 
-#: gevent's os.close leaves the fd open until its hub runs, and somebody may wait for the end of a pipe.
+#: gevent's os.close leaves the fd open until its hub runs, and a reader may wait for the end of a pipe.
 close = posix.close
 
 
@@ -44,14 +44,14 @@ class OwnFd:
 
 
 class NotedFd:
-    """An fd that somebody else has opened, and may forget to close."""
+    """An fd that other code has opened, and may forget to close."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._stat = os.fstat(fd)
 
     def close(self) -> None:
-        """Closes the fd, unless somebody has closed it."""
+        """Closes the fd, unless other code has closed it."""
         try:
             if os.path.samestat(self._stat, os.fstat(self.fd)):
                 close(self.fd)

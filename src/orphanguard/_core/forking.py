@@ -1,6 +1,7 @@
 """A start by fork, whose child is armed before any Python runs in it: the calls of csrc/shim/fork.c and atfork.c.
 
-The child waits at a gate until this process has its pidfd. A start belongs to its thread.
+The child waits at a gate until this process has its pidfd. A start belongs to its thread. Needs a lifeline that
+`lifelines.open` has opened.
 """
 
 from __future__ import annotations

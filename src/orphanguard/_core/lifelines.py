@@ -1,7 +1,7 @@
 """What a parent holds for its children: the calls of csrc/shim/lifeline.c.
 
 A lifeline is a pipe whose last write end, when the kernel releases it with the parent, makes the kernel kill the child.
-docs/lifeline.md explains it.
+docs/lifeline.md explains it. The struct of a child owns whatever the child's start opens here. Needs `native`.
 """
 
 from __future__ import annotations

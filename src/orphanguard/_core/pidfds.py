@@ -2,7 +2,7 @@
 
 A pid can belong to another process by the time it is used; a pidfd (Linux 5.3) cannot. But its *number* can: a program
 may close our fds, and get their numbers again for its own. So each call takes the identity of the pidfd too, that of
-struct og_child. If the pidfd is no longer that process's, the call raises OSError (EBADF).
+struct og_child. If the pidfd is no longer that process's, the call raises OSError (EBADF). Needs `native`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check(pidfd: int, identity: int) -> None:
         fail(code, os_error)
 
 
-#: Closes the pidfd in ``held``, unless its number is somebody else's by now.
+#: Closes the pidfd in ``held``, unless its number belongs to another file by now.
 close: Callable[[Any], None] = lib.og_pidfd_close
 #: Reaps the child of ``held`` if it has ended, and gives its lifeline back.
 reap: Callable[[Any], None] = lib.og_child_reap
@@ -58,7 +58,7 @@ def send_signal(pidfd: int, identity: int, signal: int) -> None:
 def status(pidfd: int, identity: int) -> int | None:
     """The exit code of a child that has ended, or minus the signal; None while it runs. The child stays a zombie.
 
-    Raises ChildProcessError if the process is not a child of this process, or somebody else has reaped it.
+    Raises ChildProcessError if the process is not a child of this process, or other code has reaped it.
     """
     code: int = lib.og_pidfd_status(pidfd, identity)
     if code <= _FAILED:
@@ -78,9 +78,9 @@ _reaped_status = lib.og_pidfd_reaped_status
 
 
 def reaped_status(pidfd: int, identity: int, patience: float = 0.0) -> int | None:
-    """The exit code of a process that somebody else has reaped, as `status`. Linux 6.15 or later.
+    """The exit code of a process that other code has reaped, as `status`. Linux 6.15 or later.
 
-    None if nobody has reaped it within ``patience`` seconds, or this kernel cannot tell.
+    None if no code has reaped it within ``patience`` seconds, or this kernel cannot tell.
     """
     code: int = _reaped_status(pidfd, identity)
     if code == _RUNNING and patience:

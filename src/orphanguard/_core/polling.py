@@ -1,4 +1,7 @@
-"""Waiting for one fd, and recognising our epoll: the calls of csrc/shim/epoll.c."""
+"""Waiting for one fd, and recognising our epoll: the calls of csrc/shim/epoll.c.
+
+A wait ends at its timeout, however many signals interrupt it. Needs `native`.
+"""
 
 from __future__ import annotations
 

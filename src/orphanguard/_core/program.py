@@ -1,6 +1,7 @@
 """How a program is started: the plan of its guard, and the arguments of `subprocess.Popen` made ready for execve(2).
 
 `orphanguard._stdlib.subprocess` calls `prepare` and then, for a program without a ``preexec_fn``, `spawn`.
+Arguments that `subprocess.Popen` refuses are refused alike. Needs `lifelines` and `spawning`; for a tree, `supervisor`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Plan:
             from .supervisor import Options
 
             self.tree = Options(tree, grace, number)
-            self.signal = _SIGKILL  # for the supervisor, which sends the other one
+            self.signal = _SIGKILL  # for the supervisor, which itself sends the death signal to the command
             if not guard:
                 raise ValueError("tree and grace don't go together with guard=False")
 

@@ -1,4 +1,8 @@
-"""A start by clone and exec, whose child is armed before the exec: the calls of csrc/shim/spawn.c."""
+"""A start by clone and exec, whose child is armed before the exec: the calls of csrc/shim/spawn.c.
+
+A start that fails leaves no process. Needs a lifeline that `lifelines.open` has opened; without one, the child is
+unguarded.
+"""
 
 from __future__ import annotations
 

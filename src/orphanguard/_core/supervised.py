@@ -1,6 +1,7 @@
 """What a worker under a supervisor knows of it (``Process(tree=)``).
 
-Set once, when the worker arrives below its supervisor. `orphanguard._core.guard` and ``die_with_parent()`` ask.
+It is set once, when the worker arrives below its supervisor, and holds for that process only: a child that the worker
+forks is not the supervisor's. `orphanguard._core.guard` and ``die_with_parent()`` ask. Needs no other file of ours.
 """
 
 from __future__ import annotations

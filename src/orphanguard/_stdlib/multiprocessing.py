@@ -177,8 +177,8 @@ def forkserver_ensure_running(spawnv: SpawnvPassfds, preload: str) -> None:
     server: Any = forkserver._forkserver
     if preload not in server._preload_modules:
         server._preload_modules = [*server._preload_modules, preload]
-    # The server ends when no process holds the write end of this pipe. So if an exception of a signal handler interrupts
-    # the start, we close the ends that the standard library has not got, and the server ends.
+    # The server ends when no process holds the write end of this pipe. So if an exception of a signal handler
+    # interrupts the start, we close the ends that the standard library has not got, and the server ends.
     alive = OwnFd(), OwnFd()
 
     def open_alive() -> tuple[int, int]:
