@@ -7,10 +7,8 @@ joins all children, and what was registered last runs first.
 import atexit
 import multiprocessing
 
-from ._common import processes
+from ._start import processes
 
-TITLE = "`atexit` handler"
-CLAIMS = "clean-up code that “always runs”"
 started = []
 
 

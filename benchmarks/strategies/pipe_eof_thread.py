@@ -7,10 +7,8 @@ import multiprocessing
 import os
 import threading
 
-from ._common import processes
+from ._start import processes
 
-TITLE = "thread that waits for EOF"
-CLAIMS = "the kernel closes the parent's end, however it dies"
 ends = []
 
 

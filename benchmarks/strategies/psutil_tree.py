@@ -11,12 +11,7 @@ import sys
 
 import psutil
 
-from ._common import processes
-
-TITLE = "psutil tree kill"
-CLAIMS = "kills children, and theirs"
-NEEDS = ["psutil"]
-
+from ._start import processes
 
 PARENT = os.getpid()
 

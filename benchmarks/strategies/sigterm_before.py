@@ -3,8 +3,6 @@
 import multiprocessing
 import signal
 
-TITLE = "SIGTERM handler, set before"
-CLAIMS = "`kill PARENT` ends children and parent"
 started = []
 
 
