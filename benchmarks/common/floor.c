@@ -1,10 +1,10 @@
 /* The floor under a start, in bare C.
  *
  *   floor PROGRAM COUNT      posix_spawn() and waitpid() of PROGRAM, COUNT times; prints nanoseconds, one a line
- *   floor --fork GIB N...    fork() of a child that sets PDEATHSIG and pauses, in a process of GIB, until each N of them live;
+ *   floor --fork GIB N...    fork() of children that set PDEATHSIG and pause, in a process of GIB, until N live, for each N;
  *                            two lines for each N: nanoseconds of each start since the last, and of ten forks of
  *                            a child that only sets PDEATHSIG, each with its waitpid()
- *   floor --vfork GIB N...   the same with vfork(), where who stays executes sleep, and who does not, true
+ *   floor --vfork GIB N...   the same with vfork(); a child that stays executes sleep, one that ends executes true
  */
 #include <errno.h>
 #include <signal.h>
@@ -67,14 +67,14 @@ static pid_t checked(pid_t pid)
 
 static int forks(char **args, pid_t (*start)(int stays))
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever runs us may be killed */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* our own parent may be killed */
     size_t size = (size_t)atoi(args[0]) << 30;
     char *ballast = malloc(size + 1);
     if (!ballast)
         return 1;
     memset(ballast, 'x', size + 1);
     for (int left = 2; left > 0; left--)
-        reap(checked(start(0))); /* what is made, and linked, once */
+        reap(checked(start(0))); /* the first ones map and link what later ones find done */
     int live = 0;
     pid_t *pids = NULL;
     for (args++; *args; args++) {
@@ -95,9 +95,9 @@ static int forks(char **args, pid_t (*start)(int stays))
             printf("%lld ", now() - before);
         }
         printf("\n");
-        fflush(stdout); /* or each child would have it to write */
+        fflush(stdout); /* or each child would inherit the buffer, and write it too */
     }
-    /* By hand: one that has not run yet is not armed, and would outlive us. */
+    /* A child that has not run yet is not armed, and would outlive us. */
     while (live > 0) {
         kill(pids[--live], SIGKILL);
         reap(pids[live]);
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
             return 1;
         }
         reap(pid);
-        if (left <= atoi(argv[2])) /* the first two were for what is linked, and mapped, once */
+        if (left <= atoi(argv[2])) /* the first two map and link what later ones find done */
             printf("%lld\n", now() - before);
     }
     return 0;

@@ -1,7 +1,7 @@
-"""A process that is measured: it does what the coordinator asks over its stdin and stdout, one JSON line each.
+"""A process that is measured: it does what the coordinator asks (workers.py), one JSON line each on stdin and stdout.
 
-Imports as little as it can. Every module makes a process larger and so its forks slower, which would flatter
-the ratio of whatever comes on top of the fork.
+It imports as little as it can. Every module makes a process larger and so its forks slower, and then what comes on top
+of the fork looks smaller in a ratio.
 """
 
 import json
@@ -27,7 +27,7 @@ def allow_many_fds():
 
 
 def serve(**commands):
-    """Answers the coordinator until it closes our stdin. Dies with it: no benchmark leaves anything behind."""
+    """Answers the coordinator until it closes our stdin. Dies with it, so that no benchmark leaves anything behind."""
     arm_pdeathsig()
     allow_many_fds()
     requests = os.fdopen(os.dup(0), "rb", buffering=0)  # multiprocessing's children close sys.stdin
@@ -38,12 +38,12 @@ def serve(**commands):
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
-    # Not through the interpreter's exit, which would join thousands of sleeping children.
+    # The interpreter's exit would join thousands of sleeping children.
     os._exit(0)
 
 
 def ballast(gib):
-    """So much memory, every page of it touched."""
+    """Takes so much memory, and touches every page of it."""
     memory = bytearray(gib * GIB)
     page = os.sysconf("SC_PAGE_SIZE")
     memory[::page] = b"x" * len(range(0, len(memory), page))
@@ -57,7 +57,7 @@ def until_readable(pidfd):
 
 
 def nothing():
-    """What a child does that is started to be joined."""
+    """What a child does if it is to end at once."""
 
 
 def sleep_for_ever(ready=None, *, arm=False):

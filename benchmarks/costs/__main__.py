@@ -1,8 +1,8 @@
 """What a child costs with so many others alive, and in a parent of so many GiB: ``python -m benchmarks.costs``.
 
-One role at a time, each in a parent of its own, in random order in each round: thousands of children of all roles
-at once would not fit. Times go to results/costs.json, as pyperf's files are (``python -m pyperf show`` reads it), what
-else a child takes to results/children.json.
+One role runs at a time, in a parent of its own, in random order in each round: thousands of children of all roles
+would not fit. The times go to results/costs.json, a file of pyperf's (``python -m pyperf show`` reads it). What else a
+child takes goes to results/children.json.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from ..common.worker import GIB, allow_many_fds
 from ..common.workers import workers
 from .roles import COUNTS, FLOORS, IDLE_AT, OURS, ROLES, SIZES, installed
 
-FEW = 10  # children in a parent of that size
+FEW = 10  # children in a large parent
 JOINS = 10
 WAITS = 5
 ROUNDS = 2
 IDLE = 60.0  # seconds, for orphanguard; others get a sixth
-KEPT = 50  # times of a run at most: of thousands of starts, evenly
+KEPT = 50  # times of a run at most, evenly out of thousands of starts
 SAMPLE = 20  # children whose memory is looked at
 
 
 class Times:
-    """Seconds by name, several of each, in pyperf's file, written anew with each that comes."""
+    """Seconds by name, several runs of each, as a file of pyperf's."""
 
     def __init__(self, path, about):
         self._path = path
@@ -62,14 +62,14 @@ class Times:
 
 
 def memory(pid, kinds="Private_"):
-    """KiB of its own: what would be free without it, but for the kernel's. ``Rss``: what it shares as well."""
+    """KiB of the process's own, which its end would free, without the kernel's. ``Rss``: with what it shares."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/smaps_rollup") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith(kinds))
     return 0
 
 
 def cpu(pids):
-    """Nanoseconds on a processor so far, all threads."""
+    """Nanoseconds that all threads of these processes have been on a processor so far."""
     total = 0
     for pid in pids:
         with contextlib.suppress(FileNotFoundError):
@@ -80,7 +80,7 @@ def cpu(pids):
 
 @contextlib.contextmanager
 def worker_of(role, gib):
-    """subprocess's programs are not guarded: they are ended here."""
+    """Children of unguarded roles outlive the worker: they are ended here."""
     with workers("costs.roles", f"{role}:{gib}") as (parent,):
         try:
             yield parent
@@ -90,17 +90,17 @@ def worker_of(role, gib):
 
 
 def room_for(more, child_kib):
-    """Whether so many fit, with their page tables, and leave half of the memory to others."""
+    """Whether so many children fit, with their page tables, and leave half of the memory to others."""
     with open("/proc/meminfo") as file:
         (available,) = (int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
     return more * (child_kib + 300) < available / 2
 
 
 def by_count(role, idle, counts, times):
-    """What each child takes, by how many there are. ``idle``: seconds to look at them idle, or 0."""
+    """What each child takes, by how many live. ``idle``: seconds to look at idle children, or 0."""
     taken = {}
     with worker_of(role, 0) as parent:
-        parent.ask("joins", 2)  # what is made once
+        parent.ask("joins", 2)  # the first start makes what all share
         fds, threads, own = parent.fds(), parent.threads(), memory(parent.pid, "Rss")
         child_kib, live = 0, 0
         for count in counts:
@@ -170,7 +170,7 @@ def measure(roles, directory, *, rounds, idle, most, sizes):
             if role in FLOORS:
                 floor(program, role, counts, sizes, times)
             else:
-                # Idle is idle, and fds are counted: one round tells.
+                # Counts and idle times are the same each time: one round is enough.
                 look = 0 if number else idle if role in OURS else idle / 6
                 taken = by_count(role, look, counts, times)
                 children["roles"].setdefault(role, taken)
@@ -181,7 +181,7 @@ def measure(roles, directory, *, rounds, idle, most, sizes):
 
 
 def fitting(sizes):
-    """Without those parents that would take more than two thirds of the memory."""
+    """The sizes that take less than two thirds of the memory."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return [gib for gib in sizes if gib * GIB * 3 < total * 2]
 

@@ -21,8 +21,8 @@ IDLE_AT = 1000  # children
 @dataclass(frozen=True)
 class Role:
     title: str
-    module: str = ""  #: without which it is missing
-    most: int = 5000  #: children; an interpreter of its own for each is megabytes
+    module: str = ""  #: what the role needs
+    most: int = 5000  #: children: an interpreter for each child is megabytes
 
 
 ROLES = {
@@ -87,7 +87,7 @@ def of_running_process():
 
     def join():
         pid = group.spawn(TRUE)
-        with contextlib.suppress(ChildProcessError):  # a thread of its own may be the one that reaps it
+        with contextlib.suppress(ChildProcessError):  # a thread of the library may reap it first
             os.waitpid(pid, 0)
 
     return lambda: group.spawn(PROGRAM), join
@@ -135,7 +135,7 @@ def starters(role):
 
 
 def waiting(role):
-    """How to wait for the next of many, and what is to be given for that; None where there is no such thing."""
+    """The function that waits for the next of many, and what it is given; None where the role has none."""
     if role.startswith("ours"):
         from orphanguard import wait
 
@@ -150,7 +150,7 @@ def waiting(role):
 
 
 def until_dead(pid):
-    """A fork server's child is nobody's here, hence the pidfd. Nobody reaps it meanwhile."""
+    """By pidfd, since a fork server's child is not ours to wait for. Nobody reaps it meanwhile."""
     pidfd = os.pidfd_open(pid)
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     until_readable(pidfd)
@@ -180,7 +180,7 @@ def worker(role, gib):
         return times
 
     def waits(count):
-        """For the next of all: one has finished."""
+        """The times of waits for the next of all, when one has finished."""
         times = []
         for _ in range(count if wait else 0):
             victim = random.choice(live)

@@ -1,7 +1,7 @@
-"""What a child is: every kind says that it is up, with its role, and stays until it is ended.
+"""The kinds of children. Each says that it is up, with its role, and stays until it is ended.
 
-A child says so in one datagram to the runner's socket. The kernel adds the sender's pid as the runner knows it,
-also from inside a pid namespace, and no fd has to be inherited for it.
+A child says so in one datagram to the runner's socket. The kernel adds the sender's pid as the runner knows it, from
+inside a pid namespace too, and the child need not inherit an fd.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import socket
 import sys
 import time
 
-TYPE_CHECKING = False  # thousands of these are started: nothing is imported that only some need
+TYPE_CHECKING = False  # thousands of children are started: this file imports nothing that only some need
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LIFETIME = 90  # seconds, busy or not: so that nothing stays for long, whatever becomes of the runner
-SOCKET = "ORPHANGUARD_BENCH_SOCKET"  # its name in the abstract namespace; the trial's token as well
+LIFETIME = 90  # seconds, busy or not: no child stays for long, whatever becomes of the runner
+SOCKET = "ORPHANGUARD_BENCH_SOCKET"  # its name in the abstract namespace, which is also the trial's token
 SETUID = "ORPHANGUARD_BENCH_SETUID"  # a set-user-ID copy of sleep
 NOBODY = 65534
 
@@ -31,7 +31,7 @@ def report(what: str) -> None:
 
 
 def stay() -> None:
-    """Not by one sleep: a thread that waits for the GIL, and a handler, have their turns."""
+    """Sleeps in short parts, so that threads that wait for the GIL, and signal handlers, get their turns."""
     end = time.monotonic() + LIFETIME
     while time.monotonic() < end:
         time.sleep(0.2)
@@ -53,13 +53,13 @@ def up_and_busy() -> None:
 
 
 def busy() -> None:
-    """In C, never letting go of the GIL: no other thread of this process runs Python, and no handler."""
+    """Runs in C and never lets go of the GIL: no other thread of this process runs Python, and no handler."""
     up_and_busy()
     collections.deque(itertools.repeat(None), maxlen=0)
 
 
 def nogil() -> None:
-    """In C, without the GIL: other threads of this process run, a handler does not."""
+    """Runs in C without the GIL: other threads of this process run, a handler does not."""
     import hashlib
 
     up_and_busy()
@@ -67,7 +67,7 @@ def nogil() -> None:
 
 
 def deaf() -> None:
-    """Ignores what can be ignored, and blocks the rest."""
+    """Ignores and blocks all signals that can be ignored or blocked."""
     for signum in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(signum, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
@@ -122,7 +122,7 @@ def grandchild_session() -> None:
 
 
 def daemon() -> None:
-    """The classic: fork, setsid, fork, and who is in between ends."""
+    """The classic double fork: fork, setsid, fork, and the process in between ends."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -133,7 +133,7 @@ def daemon() -> None:
 
 
 class Kind:
-    """``count``: of children; ``family``: processes that each of them is; ``parent``: "root", "nobody" or either."""
+    """``count``: children; ``family``: processes that each of them is; ``parent``: "root", "nobody" or (empty) any."""
 
     def __init__(self, title: str, run: Callable[[], None], count: int = 1, family: int = 1, parent: str = "") -> None:
         self.title = title

@@ -1,6 +1,7 @@
-"""What must end no child: something happens, the parent lives on, and so shall they.
+"""What must end no child: something happens, the parent lives on, and so must the children.
 
-Afterwards the parent gets SIGKILL: whoever has lost its protection by what happened outlives it, and is a survivor.
+Afterwards the parent gets SIGKILL. A child that is no longer guarded after what happened outlives the parent, and is
+counted as a survivor.
 """
 
 from __future__ import annotations
@@ -31,13 +32,8 @@ class Early:
 def thread_ends(trial: Trial) -> None:
     (said,) = (text for text in trial.said if text.startswith("thread "))
     trial.order("thread")
-    task = f"/proc/{said.split()[1]}"  # threads are there too, if not listed: also of who goes on as another process
+    task = f"/proc/{said.split()[1]}"  # /proc does not list threads, but has them; CaoE's is another process's
     wait_for(lambda: not os.path.exists(task), READY, "the thread did not end")
-
-
-def stopped(trial: Trial) -> None:
-    trial.parent.send(signal.SIGSTOP)
-    wait_for(lambda: state_of(trial.parent.pid) == "T", READY, "the parent did not stop")
 
 
 def executes(trial: Trial) -> None:
@@ -61,7 +57,7 @@ def sibling_dies(trial: Trial) -> None:
 
 
 def pids_wrap(trial: Trial) -> None:
-    """A child ends and is reaped, and a stranger gets its pid. Nobody may take it for the child."""
+    """A child ends and is reaped, and a stranger gets its pid. Nothing may take the stranger for the child."""
     victim = trial.members.pop(0)
     pid = victim.pid
     victim.send(signal.SIGKILL)
@@ -72,7 +68,9 @@ def pids_wrap(trial: Trial) -> None:
         if stranger == pid:
             trial.stranger = trial.watch(Watched(pid, "stranger"))
             ordered("kill the dead")(trial)
-            trial.parent.send(signal.SIGTERM)  # whoever has a handler, or ends in good order, ends its children now
+            trial.parent.send(
+                signal.SIGTERM
+            )  # a parent that ends its children as it ends, by a handler or in good order, does so now
             return
         os.kill(stranger, signal.SIGKILL)
         os.waitpid(stranger, 0)
@@ -82,7 +80,7 @@ def pids_wrap(trial: Trial) -> None:
 
 EARLY = {
     "thread": Early("starting thread ends", thread_ends, options=("thread", "stay")),
-    "parent-stopped": Early("parent is stopped", stopped),
+    "parent-stopped": Early("parent is stopped", Trial.stop_parent),
     "exec": Early("parent executes another program", executes),
     "close": Early("parent closes its fds", ordered("close")),
     "uid": Early("parent drops its uid", ordered("uid"), root=True),

@@ -1,4 +1,4 @@
-"""How the parent ends. Each row ends it (or what stands between it and its children) and looks who is left."""
+"""How the parent ends. A fault ends the parent, or first the process between it and its children."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.processes import descendants, state_of
-from .trial import READY, Failed, Trial, Watched, wait_for
+from ..common.processes import descendants
+from .trial import Failed, Trial, Watched
 
 OOM = 20.0  # seconds that the OOM killer has
 HELD = 10.0  # seconds
-ARMED = 0.05  # seconds in which the kernel kills who is stopped
-SETTLE = 0.3  # seconds in which the death of a child follows that of its supervisor or fork server
+ARMED = 0.05  # seconds in which the kernel kills a stopped child that is armed
+SETTLE = 0.3  # seconds in which children die whose supervisor or fork server was killed
 MEMORY = 48 << 20  # bytes; the parent has to fill them
 
 
@@ -23,9 +23,9 @@ MEMORY = 48 << 20  # bytes; the parent has to fill them
 class Fault:
     title: str
     act: Callable[[Trial], None]
-    options: tuple[str, ...] = ()  #: of the parent
+    options: tuple[str, ...] = ()  #: arguments of parent.py
     needs: str = ""  #: what the strategy must have: ``helper`` or ``fork_server``
-    host: Callable[[], str] = lambda: ""  #: why it can't be done here; empty if it can
+    host: Callable[[], str] = lambda: ""  #: why this host cannot do it; empty if it can
 
 
 def by_order(order: str) -> Callable[[Trial], None]:
@@ -37,14 +37,13 @@ def by_signal(signum: signal.Signals) -> Callable[[Trial], None]:
 
 
 def stopped_then_killed(trial: Trial) -> None:
-    trial.parent.send(signal.SIGSTOP)
-    wait_for(lambda: state_of(trial.parent.pid) == "T", READY, "the parent did not stop")
+    trial.stop_parent()
     trial.parent.send(signal.SIGKILL)
 
 
 def while_a_child_starts(trial: Trial) -> None:
-    """The parent starts one more. That one is stopped as soon as it can be seen, the parent is killed, and only then
-    does it go on: to arm itself, if it has not yet."""
+    """The parent starts one more child, which is stopped as soon as it is seen. The parent is killed; then the child
+    goes on, and arms itself if it was not armed yet."""
     known = set(descendants(trial.parent.pid))
     trial.order("start")
     deadline = time.monotonic() + HELD
@@ -69,7 +68,7 @@ def helper(trial: Trial) -> Watched:
 
 
 def fork_server(trial: Trial) -> Watched:
-    return trial.find("forkserver")  # comes before its children, whose command line is the same
+    return trial.find("forkserver")  # the first one found; its children have the same command line
 
 
 def killed_before(who: Callable[[Trial], Watched]) -> Callable[[Trial], None]:
@@ -102,7 +101,7 @@ def memory_cgroup() -> Path | None:
 
 
 def oom_killed(trial: Trial) -> None:
-    """Only the parent is in the cgroup, so it is the one that the OOM killer takes."""
+    """Only the parent is in the cgroup, so the OOM killer takes the parent."""
     where = memory_cgroup()
     assert where is not None
     directory = where / trial.token
@@ -117,7 +116,7 @@ def oom_killed(trial: Trial) -> None:
         if end is None or end.si_status != signal.SIGKILL:
             raise Failed("the OOM killer did not come")
     finally:
-        # Empty only when the parent is reaped, which the end of the trial does.
+        # The cgroup is empty only when the parent is reaped: the end of the trial removes it.
         trial.cgroups.append(directory)
 
 

@@ -1,7 +1,7 @@
 """The parent of a trial: ``python -m benchmarks.matrix.parent STRATEGY KIND COUNT [thread] [gib] [stay]``.
 
-It starts children by one strategy, says so, and does what the runner orders, one line each on its stdin.
-When all its children are gone it returns, as a program does that joins them; not so if it is to ``stay``.
+It starts children by one strategy, says so, and does what the runner orders, one line each on its stdin. When all its
+children are gone it returns, as a program does that joins them; with ``stay`` it stays.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOOK = 0.02  # seconds
 
 
 def ended(handle: Any) -> bool:
-    with contextlib.suppress(OSError):  # all fds were closed, by order
+    with contextlib.suppress(OSError):  # the order ``close`` has closed all fds
         if hasattr(handle, "is_alive"):
             return not handle.is_alive()
         if hasattr(handle, "poll"):
@@ -33,7 +33,7 @@ def ended(handle: Any) -> bool:
 
 
 def grow_busy() -> bytearray:
-    """1 GiB, and threads that want the GIL."""
+    """Takes 1 GiB, and starts threads that want the GIL."""
     from ..common.worker import ballast
 
     memory = ballast(1)
@@ -48,7 +48,7 @@ def grow_busy() -> bytearray:
 
 
 def eat() -> None:
-    """Until the OOM killer comes."""
+    """Takes memory until the OOM killer comes."""
     eaten = []
     while True:
         eaten.append(b"x" * (1 << 20))
@@ -116,7 +116,7 @@ class Parent:
         report(f"thread {self.thread.native_id}" if in_thread else "started")
 
     def kill_the_dead(self) -> None:
-        """Through their handles: whatever has their pids now must not be hit."""
+        """Calls ``kill`` of the handles of dead children. The process that has such a pid now must not be hit."""
         for handle in self.handles:
             if ended(handle) and hasattr(handle, "kill"):
                 handle.kill()
@@ -140,7 +140,7 @@ class Parent:
                 report("done")
 
     def all_ended(self) -> bool:
-        """Asks all, which also reaps."""
+        """Asks every handle, since asking also reaps."""
         each = [ended(handle) for handle in self.handles]
         return bool(each) and all(each)
 
@@ -158,11 +158,11 @@ def main() -> None:
 
 
 def serve(parent: Parent, stay: bool) -> None:
-    """Until all children are gone, or by order."""
+    """Obeys until all children are gone, or until it is ordered to return."""
     poller = select.poll()
     poller.register(0, select.POLLIN)
     while not parent.all_ended() or stay:
-        # Signal handlers of Python run between two of these.
+        # Python runs signal handlers between two polls.
         if poller.poll(LOOK * 1000):
             orders = os.read(0, 4096).decode().splitlines()  # short ones, so they come whole
             if not orders:

@@ -1,4 +1,4 @@
-"""The rows of the matrix: how the parent ends, what the child is, what must end no child. And one trial of one."""
+"""The rows of the matrix: how the parent ends, what the child is, what must end no child. And one trial of a row."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .early import EARLY, Early
 from .faults import FAULTS, Fault
 from .trial import Failed, Refused, Trial
 
-SURVIVES = 2.0  # seconds that a child may live on after its parent: those that poll each second are in time
+SURVIVES = 2.0  # seconds that a child may live on after its parent: a child that polls each second is in time
 WAITS = 2.0  # seconds that the parent has to end
-SHORT = 0.2  # seconds at least, where the first trial of a cell has shown that who is left lives on
-LIVES = 0.15  # seconds that a child has to die in too early; those that look only now and then have theirs
-DOOMED = 10.0  # seconds more for who is killed already but has no processor to die on
+SHORT = 0.2  # seconds at least, where the first trial of a cell has shown that the survivors live on
+LIVES = 0.15  # seconds in which an early death is seen; a ``slow`` strategy has its own
+DOOMED = 10.0  # seconds more for processes that are killed already but have no processor to die on
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds."""
+    """The seconds that the parent has to end, and then its children."""
 
     parent: float = WAITS
     child: float = SURVIVES
@@ -43,7 +43,8 @@ def _rows() -> list[Row]:
     rows = [Row(key, "fault", fault.title, fault) for key, fault in FAULTS.items()]
     rows += [Row(key, "child", kind.title, FAULTS["kill"], key) for key, kind in KINDS.items() if key != "idle"]
     rows += [Row(f"early-{key}", "early", early.title, early, early.kind) for key, early in EARLY.items()]
-    # What a supervisor is for, without it. Every other pair is measured only if asked for.
+    # A supervisor is there for grandchildren in other sessions, so its death is shown with these.
+    # All other pairs are measured only if asked for.
     rows += [
         Row(
             f"{name}+{key}",
@@ -70,9 +71,9 @@ class Outcome:
     early: int = 0
     waits: bool = False  #: the parent did not end
     late: float | None = None  #: seconds from the parent's own death to the last child's; None if one survives
-    others: float = 0  #: the same of those that did not survive
-    unarmed: bool | None = None  #: the child that was held as it started was not armed then; None: nobody was held
-    strays: list[str] = field(default_factory=list)  #: of the strategy's own: what was alive in the end, besides
+    others: float = 0  #: the same for the children that did not survive
+    unarmed: bool | None = None  #: whether the child that was held as it started was not armed; None: no child was held
+    strays: list[str] = field(default_factory=list)  #: other processes of the strategy that were alive in the end
 
 
 def not_applicable(row: Row, strategy: str) -> bool:
@@ -92,7 +93,7 @@ def impossible(row: Row) -> str:
 
 
 def setuid_program(directory: Path) -> str:
-    """A set-user-ID root copy of sleep; where it is, /tmp for one, may not be mounted nosuid."""
+    """A set-user-ID root copy of sleep. The directory, /tmp for example, must not be mounted nosuid."""
     program = directory / "sleep"
     if not program.exists():
         shutil.copy(str(shutil.which("sleep")), program)
@@ -102,7 +103,7 @@ def setuid_program(directory: Path) -> str:
 
 
 def perform(name: str, row: Row, scratch: Path, patience: Patience) -> Outcome:
-    """Raises `Failed`, and `Refused` if the strategy would not start."""
+    """Raises `Failed`, or `Refused` if the strategy would not start."""
     strategy = STRATEGIES[name]
     program = setuid_program(scratch) if KINDS[row.kind].parent == "nobody" else ""
     with Trial(name, row.kind, row.what.options, program) as trial:
@@ -127,7 +128,7 @@ def _look_for_early_deaths(trial: Trial, outcome: Outcome, seconds: float) -> No
     trial.watch_deaths(trial.members, seconds)
     trial.pump(0)
     if trial.stranger:
-        # Its parent was to end its children: they may die, and so may the parent, the stranger may not.
+        # The parent was to end its children: they may die, and so may the parent. The stranger must not.
         outcome.early = int(trial.stranger.died is not None)
     elif trial.parent.died is None:
         outcome.early = sum(member.died is not None for member in trial.members) + trial.lost

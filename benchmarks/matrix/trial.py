@@ -1,7 +1,7 @@
 """One parent, its children, and when each of them dies.
 
-The runner is a child subreaper (prctl(2)): whoever loses its parent below it becomes its own child. So nobody gets
-out of sight, and since nobody else reaps them, the pid of a child of the runner cannot become another's.
+The trial starts the parent, learns from datagrams who the children are, and sees each death by pidfd, in one poll(). It
+needs the runner to be a child subreaper (processes.py), so that no orphan gets out of sight.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ..common.host import ROOT
 from ..common.processes import command_of, descendants, end_all, state_of
 from .child import KINDS, NOBODY, SETUID, SOCKET
 
-READY = 20.0  # seconds that all have to come up
-SETTLED = 0.1  # seconds that all have been up when it begins
-STRAYS = 0.2  # seconds that others have to end, after the children
+READY = 20.0  # seconds until all must be up
+SETTLED = 0.1  # seconds that all have been up when the fault comes
+STRAYS = 0.2  # seconds that other processes of a strategy have to end, after the children
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
 
-#: As nobody, but able to read where this checkout and its Python are.
+#: Runs a program as nobody, who can still read this checkout and its Python.
 AS_NOBODY = [
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
     "--",
 ]
 
-#: Of multiprocessing itself. They end when they find their owner gone, and the tracker is meant to be the last.
+#: Processes of multiprocessing itself. They end when they find their owner gone; the tracker is meant to be the last.
 HELPERS = "multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker"
 
 _numbers = itertools.count()
@@ -46,7 +46,7 @@ class Failed(Exception):
 
 
 class Refused(Failed):
-    """The strategy said no: nothing runs, nobody was deceived."""
+    """The strategy said no: nothing runs, and the caller knows."""
 
 
 def wait_for(what: Callable[[], object], seconds: float, failure: str) -> None:
@@ -58,13 +58,13 @@ def wait_for(what: Callable[[], object], seconds: float, failure: str) -> None:
 
 
 def _commands(known: Container[int] = ()) -> list[str]:
-    """Of those below us that are alive, not known, and no helpers of multiprocessing's that are known to be late."""
+    """The command lines of processes below us that are alive, not known, and not `HELPERS`, which may end late."""
     commands = [command_of(pid) for pid in descendants("self") if pid not in known]
     return [command for command in commands if command and not any(word in command for word in HELPERS)]
 
 
 class Watched:
-    """A process by its identity. A zombie is dead: its pidfd is readable."""
+    """A process, by a pidfd. A zombie is dead: its pidfd is readable."""
 
     def __init__(self, pid: int, role: str) -> None:
         self.pid = pid
@@ -78,18 +78,20 @@ class Watched:
 
 
 class Trial:
-    """Use it in a ``with`` block, which ends all that is left."""
+    """A trial is a ``with`` block, whose end ends all that is left."""
 
     def __init__(self, strategy: str, kind: str, options: tuple[str, ...] = (), setuid_program: str = "") -> None:
         self.kind = KINDS[kind]
         self.token = f"orphanguard-bench-{os.getpid()}-{next(_numbers)}"
-        self.members: list[Watched] = []  #: all that a child is: itself, and what it started
+        self.members: list[Watched] = []  #: the children, and what they started
         self.said: list[str] = []
         self.lost = 0  #: members that were dead before they could be looked at
-        self.unarmed: bool | None = None  #: the one that was held as it started did not die so; None: nobody was
+        self.unarmed: bool | None = (
+            None  #: whether the child that was held as it started was not armed; None: no child was held
+        )
         self.strays: list[str] = []
-        self.helper = ""  #: a word of the command line of what stands between
-        self.stranger: Watched | None = None  #: who must never be hit
+        self.helper = ""  #: a word of the command line of the process between parent and child
+        self.stranger: Watched | None = None  #: a process that must never be hit
         self.cgroups: list[Path] = []
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._channel.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)
@@ -111,7 +113,7 @@ class Trial:
                 (os.POSIX_SPAWN_DUP2, self._errors.fileno(), 2),
             ],
             setsid=True,
-            # Whoever runs us in the background has had some of them ignored, and programs inherit that.
+            # A shell that runs us in the background ignores some of these, and programs inherit that.
             setsigdef=[signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM],
         )
         os.close(stdin)
@@ -137,7 +139,7 @@ class Trial:
         self._errors.close()
 
     def left_after_refusal(self) -> list[str]:
-        """Those that are alive though the strategy has said that it starts nobody, the parent being gone."""
+        """Processes that are alive when the parent is gone, though the strategy said that it starts none."""
         self.watch_deaths([self.parent], READY)
         self.pump(STRAYS)
         return _commands()
@@ -145,8 +147,12 @@ class Trial:
     def order(self, what: str) -> None:
         os.write(self._orders, what.encode() + b"\n")
 
+    def stop_parent(self) -> None:
+        self.parent.send(signal.SIGSTOP)
+        wait_for(lambda: state_of(self.parent.pid) == "T", READY, "the parent did not stop")
+
     def ready(self) -> None:
-        """Until the parent and all members have said that they are up, and a while longer: they are at what they do."""
+        """Waits until the parent and all members have said that they are up, and `SETTLED` longer."""
         expected = self.kind.count * self.kind.family
         self.until(
             lambda: len(self.members) + self.lost >= expected and self.said, READY, "its children did not come up"
@@ -178,7 +184,7 @@ class Trial:
             self.pump(left)
 
     def pump(self, seconds: float) -> None:
-        """Waits for one event at least, and takes all: deaths with their times, and what was said."""
+        """Waits for at least one event, and takes all that came: deaths with their times, and what was said."""
         events = self._poller.poll(max(0, seconds) * 1000)
         now = time.monotonic()
         for fd, _ in events:
@@ -189,20 +195,20 @@ class Trial:
             self._listen()
 
     def watch_deaths(self, members: list[Watched], seconds: float) -> None:
-        """Until all of these are dead, or the time is over."""
+        """Waits until all of these are dead, at most so many seconds."""
         deadline = time.monotonic() + seconds
         while any(member.died is None for member in members) and (left := deadline - time.monotonic()) > 0:
             self.pump(left)
 
     def find(self, word: str) -> Watched:
-        """The process below the parent that has this in its command line."""
+        """The first process below the parent that has this word in its command line."""
         for pid in descendants(self.parent.pid):
             if word in command_of(pid):
                 return self.watch(Watched(pid, word))
         raise Failed(f"no process has {word!r} in its command line")
 
     def join(self, pid: int, role: str) -> Watched:
-        """One more member."""
+        """Makes the process a member, if it is none."""
         for member in self.members:
             if member.pid == pid:
                 return member

@@ -1,8 +1,8 @@
 """A parent with 1,000 fork children is SIGKILLed: how long until the last of them is gone?
 
-The measuring process holds a pidfd of each, in an epoll, and adopts them. Compared with bare
-os.fork + PR_SET_PDEATHSIG, and with the same over multiprocessing.Process, which tells apart what is
-orphanguard's and what comes of the fds that every child of multiprocessing inherits from its elder siblings'.
+The measuring process holds a pidfd of each, in an epoll, and adopts them. One comparison is with bare os.fork and
+PDEATHSIG. The second is with multiprocessing.Process and PDEATHSIG, whose children inherit fds of their elder siblings
+too: it shows what orphanguard adds.
 """
 
 import os
@@ -31,7 +31,7 @@ def worker(role):
         return live[-1].pid
 
     def children(count):
-        """The pids of that many new ones, all of them armed."""
+        """Starts that many children, waits until all are armed, and returns their pids."""
         reader, writer = os.pipe()
         pids = [fork(writer) if role == "bare" else process(writer) for _ in range(count)]
         os.close(writer)

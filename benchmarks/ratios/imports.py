@@ -1,6 +1,6 @@
 """What ``import orphanguard`` costs a program that starts no process, and one that does.
 
-Each import is timed inside a fresh interpreter: its start and end are the same for both sides.
+Each import is timed inside a fresh interpreter, so that the interpreter's own start and end do not count.
 """
 
 import json

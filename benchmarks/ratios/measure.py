@@ -18,7 +18,7 @@ GIVE_UP = 30  # seconds
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``value`` is what the target is about: mostly a ratio."""
+    """One line of the table. ``value``, mostly a ratio, is what the target is compared with."""
 
     what: str
     value: float
@@ -35,7 +35,7 @@ class Row:
 
 
 def interleaved(rounds, **sides):
-    """Calls each side once a round, in random order; each gives one number or several. A list for each side."""
+    """Calls each side once a round, in random order. A side gives one number or several; the result has all of them."""
     samples = {name: [] for name in sides}
     names = list(sides)
     for _ in range(rounds):
@@ -78,7 +78,7 @@ def compare(what, ours, theirs, target=None, name="multiprocessing"):
 
 
 def derived(what, value, sides, target=None, text=""):
-    """``value(*medians)`` of several lists; its spread is over parts of the run, which all sides share."""
+    """``value`` of the medians of several lists. Its spread is over parts of the run, which all sides share."""
     ratios = []
     for block in range(BLOCKS):
         parts = [side[len(side) * block // BLOCKS : len(side) * (block + 1) // BLOCKS] for side in sides]

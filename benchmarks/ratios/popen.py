@@ -1,8 +1,7 @@
 """``Popen(["/bin/true"]).wait()``: guarded, against the standard library's unguarded one.
 
-In parents of 0, 1 and 4 GiB; from a worker thread; against a bare C loop of posix_spawn and waitpid (floor.c); against
-subprocess with a preexec_fn, which is forced onto fork; with ``user=``, which is too; with many fds open; from 8
-threads at once.
+It is measured in parents of 0, 1 and 4 GiB, from a worker thread, with many fds open, and from 8 threads at once; and
+against a bare C loop of posix_spawn and waitpid (floor.c). With a preexec_fn or ``user=``, subprocess has to fork.
 """
 
 import os
@@ -54,7 +53,7 @@ def worker(gib):
         return result
 
     def at_once(library, count):
-        """One number: the time that all of them take together, per program."""
+        """One number: the time that all threads take together, per program."""
         threads = [threading.Thread(target=times, args=(library, count, {})) for _ in range(THREADS)]
         before = now()
         for thread in threads:
@@ -79,7 +78,7 @@ def measure(rounds):
 
     rows = []
     with tempfile.TemporaryDirectory() as directory, workers("ratios.popen", *SIZES, *SIZES) as both:
-        # Each library has processes of its own: with high fds of ours, every vfork is slower.
+        # Each library has processes of its own: the high fds that ours has open make every vfork slower.
         ours, theirs = (dict(zip(SIZES, side, strict=True)) for side in (both[:3], both[3:]))
         took = interleaved(
             rounds(100),

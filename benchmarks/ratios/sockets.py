@@ -1,7 +1,7 @@
-"""Unix sockets of the program itself, beside ours: an asyncio server that passes fds, in a parent of many programs.
+"""Unix sockets of the program itself, beside orphanguard's: an asyncio server that passes fds, in a parent of many.
 
-Lifelines hang in the queues of Unix sockets, and the kernel looks through those in flight when others are closed
-(before Linux 6.10 at each close). So the same server runs in a parent of as many unguarded programs.
+Lifelines are descriptions in the queues of Unix sockets. The kernel looks through the sockets in flight when others are
+closed, before Linux 6.10 at each close. So the same server runs in a parent of as many unguarded children.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ BATCH = 50
 
 
 async def requests(path, count):
-    """Each: a connection, a kilobyte there and back, an fd that is passed, and the end of all three sockets."""
+    """The times of requests. Each is a connection, a kilobyte there and back, a passed fd, and three closed sockets."""
 
     async def answer(reader, writer):
         writer.write(await reader.readexactly(1024))

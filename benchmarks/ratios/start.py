@@ -1,7 +1,7 @@
 """Starting and joining a no-op child by fork: ours, multiprocessing's, and a raw os.fork.
 
-The two sides are processes of their own, since importing orphanguard installs at-fork handlers that would
-slow the other side down as well; they take turns within a run.
+Each side is a process of its own, since importing orphanguard installs at-fork handlers, which would slow the other
+sides down too. The sides take turns within a run.
 """
 
 import os
@@ -19,7 +19,7 @@ def worker(role):
     live = []
 
     def start(count):
-        """[start(), start() and join()] of each."""
+        """For each child, the time of start(), and of start() and join()."""
         times = []
         for _ in range(count):
             process = context.Process(target=nothing)
@@ -67,7 +67,7 @@ def measure(rounds):
         fds = (ours_full.fds() - ours.fds()) / FEWER
         for worker in ours_full, theirs_full:
             worker.ask("grow", MANY)
-        # With none and with many children in turns too: what it grows by is a difference.
+        # Parents with none and with many children take turns too, since the growth is a difference of the two.
         starts, _ = take(
             {
                 "ours": (ours, "start"),

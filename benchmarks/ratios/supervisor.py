@@ -1,8 +1,8 @@
 """orphanguard-run against its peers from Debian, and against one cgroup.kill.
 
-Start: the wrapper and /bin/true, spawned and waited for. Death: a tree of 1,000 that have called setsid and were
-forked twice, all of them adopted. Ours is timed from the SIGKILL of the parent, the other from the write to
-cgroup.kill, both to the end of the last one. Idle: what the supervisor of that tree needs, doing nothing.
+Start: the wrapper with /bin/true, spawned and waited for. Death: a tree of 1,000 processes that have called setsid and
+were forked twice, all of them adopted. orphanguard-run is timed from the SIGKILL of its parent, cgroup.kill from the
+write to it, both to the end of the last process. Idle: what a supervisor needs while it does nothing.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ PEERS = {
 
 
 def tree(ready):
-    """The command: 1,000 processes that have left everything that can be left."""
+    """The command: 1,000 processes that have left their parent, their group and their session."""
     for _ in range(SIZE):
         if os.fork() == 0:
             os.setsid()
@@ -81,7 +81,7 @@ def starts(rounds):
 
 
 class Tree:
-    """1,000 descendants, below orphanguard-run or (``wrapper`` empty) by themselves."""
+    """A parent with 1,000 descendants below orphanguard-run, or (``wrapper`` empty) below the parent itself."""
 
     def __init__(self, wrapper, cgroup=None):
         reader, writer = os.pipe()
@@ -96,7 +96,7 @@ class Tree:
         self.pidfds = []
         try:
             await_ready(reader, SIZE)
-            # By what they are called: in a pid namespace they know themselves by other numbers.
+            # Found by their command line: in a pid namespace they know themselves by other pids.
             mark = f"benchmarks.ratios.supervisor\0tree\0{writer}\0".encode()
             for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]:
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):

@@ -1,9 +1,9 @@
 """``orphanguard.wait`` for the next of 5,000 live children, to the next of 10.
 
-The child has finished when wait is called, just now or a while ago; or it is sent SIGKILL just before, so that the
-time contains its death. As 5,000 children inherit each other's fds, that alone takes longer than with 10: a poll of
-the one pidfd, in turns with wait, tells how long. It also leaves nothing of the parent in the processor's caches, where
-with 10 all is still there from the start of the last child. After a while asleep, both have that to load.
+The child has finished when wait is called, just now or a while ago; or it gets SIGKILL just before, so that the time
+contains its death. As 5,000 children inherit each other's fds, a death alone takes longer than with 10: a poll of the
+one pidfd, in turns with wait, tells how long. The death also drives the parent's memory out of the processor's caches;
+with 10, all of it is still there from the start of the last child. After a while asleep, both have to load it.
 """
 
 import random
@@ -27,7 +27,7 @@ def worker(role):
     live = []
 
     def next_one(case, collection):
-        """One child is killed; the time of the wait that returns it, over a new one of its kind."""
+        """Kills one child, and returns the time of the wait that returns it. A new child takes its place."""
         victim = random.choice(live)
         handles = {"set": set, "list": list}[collection](live)
         pidfd = victim.sentinel
@@ -44,7 +44,7 @@ def worker(role):
         return took
 
     def poll_one():
-        """The floor under the second case: nobody is waited for but the one that dies."""
+        """The floor under the case "is killed just before": a poll of the dying child alone."""
         victim = random.choice(live)
         before = now()
         signal.pidfd_send_signal(victim.sentinel, signal.SIGKILL)
@@ -55,7 +55,7 @@ def worker(role):
         return took
 
     def standard():
-        """multiprocessing.connection.wait over the same children, one of which has finished."""
+        """The time of multiprocessing.connection.wait over the same children, one of which has finished."""
         victim = random.choice(live)
         sentinels = [process.sentinel for process in live]
         signal.pidfd_send_signal(victim.sentinel, signal.SIGKILL)

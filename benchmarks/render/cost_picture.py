@@ -10,7 +10,7 @@ WIDTH = 430
 BAR = 168
 LABEL = 206
 LINE = 20
-FAR = 10  # times as long as the next: such a bar is broken
+FAR = 10  # times as long as the next bar: such a bar is drawn broken
 PANELS = {  # of the picture
     "Start and join, one other child": (
         "start and join, 1 live",
@@ -33,7 +33,7 @@ PANELS = {  # of the picture
 
 
 def picture(costs: Costs, colours: dict[str, str]) -> str:
-    """Bars, each with its number; orphanguard's have a mark besides their colour."""
+    """Bars, each with its number. orphanguard's have a mark besides their colour."""
     counts = costs.counts() or [0]
     words = {"before": f"{counts[-2] if len(counts) > 1 else 0:,}", "size": f"{(costs.sizes() or [0])[-1]}"}
     parts = heading("What a child costs", "Medians, one host: shorter is better. ▸ is orphanguard.", colours)
@@ -48,7 +48,9 @@ def picture(costs: Costs, colours: dict[str, str]) -> str:
             text(6, y, title.format(most=f"{counts[-1]:,}", **words), colours["dim"], 11, more='font-weight="600"')
         )
         y += 6
-        broken = len(times) > 3 and times[-1] > FAR * times[-2]  # or the others could not be told apart
+        broken = (
+            len(times) > 3 and times[-1] > FAR * times[-2]
+        )  # a whole one would make the others too short to compare
         whole = 1.5 * times[-2] if broken else times[-1]
         for role, seconds in bars.items():
             parts += _bar(role, seconds or costs.why_not(role, counts[-1]), whole, y, colours)
@@ -57,7 +59,7 @@ def picture(costs: Costs, colours: dict[str, str]) -> str:
 
 
 def _bar(role: str, seconds: float | str, whole: float, y: float, colours: dict[str, str]) -> list[str]:
-    """``seconds``: or why there are none. ``whole``: those of the longest that is shown at its length."""
+    """``seconds``: the time, or why there is none. ``whole``: the time of the longest bar that is not broken."""
     ours = role in OURS
     label = NAMES[role].replace("`", "").replace("orphanguard.", "orphanguard " if ours else "")
     parts = [text(6, y + 14, ("▸ " if ours else "") + label, colours["ink"], 10.5)]

@@ -16,7 +16,7 @@ NAMES = FLOORS | {name: role.title for name, role in ROLES.items()}
 
 
 class Costs:
-    """Medians of what was measured."""
+    """What was measured, by role."""
 
     def __init__(self, directory: Path) -> None:
         path = directory / "costs.json"
@@ -30,12 +30,12 @@ class Costs:
         }
 
     def median(self, role: str, what: str) -> float | None:
-        """Seconds."""
+        """In seconds."""
         bench = self._found.get(f"{role}, {what}")
         return float(bench.median()) if bench else None
 
     def cell(self, role: str, what: str) -> str:
-        """With the median deviation from it, in percent."""
+        """The median, and the median deviation from it in percent."""
         bench = self._found.get(f"{role}, {what}")
         if not bench:
             return ""
@@ -43,13 +43,13 @@ class Costs:
         return in_words(bench.median()) + spread
 
     def why_not(self, role: str, count: int) -> str:
-        """Where there is no time for so many."""
+        """Why there is no time for so many children."""
         if role in ROLES and count > ROLES[role].most:
             return "not tried"
         return "would take half of the memory" if role in self.children else "not installed"
 
     def rounds(self) -> dict[str, int]:
-        """Of each role, whole."""
+        """How many rounds each role has in full."""
         runs: dict[str, int] = {}
         for name, bench in self._found.items():
             title = NAMES[name.partition(", ")[0]]
@@ -57,7 +57,7 @@ class Costs:
         return runs
 
     def counts(self) -> list[int]:
-        """Those that anybody has reached."""
+        """The counts that at least one role has reached."""
         return [count for count in COUNTS if any(name.endswith(f"start, {count} live") for name in self._found)]
 
     def sizes(self) -> list[int]:
@@ -82,7 +82,7 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
 
 
 def _over(costs: Costs, head: str, what: str, heads: dict[str, str]) -> str:
-    """``heads``: what a column is called, and how its measurement's name ends."""
+    """``heads``: the title of each column, and how the names of its measurements end."""
     lines = []
     for role in NAMES:
         cells = {end: costs.cell(role, f"{what}, {end}") for end in heads.values()}

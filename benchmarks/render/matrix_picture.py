@@ -5,11 +5,11 @@ from __future__ import annotations
 from .matrix_tables import HEADLINE, Mark, Measured
 from .svg import heading, svg, text
 
-WIDTH = 440  # narrow: on a phone it is shown nearly at its own size
+WIDTH = 440  # narrow, so that a phone shows it nearly at its own size
 NAME = 192
 LINE = 19
 HEAD = 116
-MARGIN = 46  # for the last head, which leans over it
+MARGIN = 46  # the last head leans into it
 CELL = (WIDTH - NAME - MARGIN) / len(HEADLINE)
 
 LEGEND = [
@@ -21,7 +21,7 @@ LEGEND = [
     (Mark("", "", "leak", promised=False), "left alive, said to be so"),
     (Mark("", "", "unknown"), "not installed, not tried"),
 ]
-#: One of each kind; the tables have them all.
+#: One strategy of each kind; the tables have all.
 PICTURED = (
     *("our_fork", "our_spawn", "our_forkserver", "our_pool", "our_popen", "our_preexec_fn", "our_run_subreaper"),
     *("our_tree_pidns", "our_tree_fork"),
@@ -56,7 +56,7 @@ def _cell(mark: Mark, x: float, y: float, colours: dict[str, str]) -> str:
         f'<rect x="{x + 1:.1f}" y="{y + 1:.1f}" width="{CELL - 2:.1f}" height="{LINE - 2}" rx="3" '
         f'fill="{colours[kind]}"/>'
     )
-    if not mark.promised:  # said to be so: hatched by its frame
+    if not mark.promised:  # orphanguard promises nothing there: a dashed frame
         box = box.replace(
             f'fill="{colours[kind]}"', f'fill="{colours["paper"]}" stroke="{colours[kind]}" stroke-dasharray="2.5 2"'
         )

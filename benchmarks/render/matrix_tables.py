@@ -102,7 +102,7 @@ def read(directory: Path) -> list[Measured]:
 
 
 def unclean(found: list[Measured]) -> list[str]:
-    """Cells of ours that are not as promised: what has to be mended."""
+    """The cells of orphanguard's own that are not as promised: what has to be mended."""
     return [
         f"{measured.title}, {ROWS[key].title}: {mark}"
         for measured in found
@@ -125,7 +125,7 @@ def matrix(found: list[Measured], keys: list[str], titles: dict[str, str] | None
 
 
 def crossed(found: list[Measured]) -> str:
-    """The pairs that have been asked for, of what orphanguard promises."""
+    """The pairs of a fault and a kind of child that were measured on request, where orphanguard promises something."""
     lines = ["| children started by | pairs | processes | left alive | dead early |", "|---|--:|--:|--:|--:|"]
     for measured in found:
         keys = [key for key in measured.cells if ROWS[key].group == "cross"]
@@ -137,13 +137,13 @@ def crossed(found: list[Measured]) -> str:
 
 
 def did(measured: Measured) -> str:
-    """What it did, in one sentence or three."""
+    """What the strategy did, in a few words."""
     if measured.missing:
         return f"not installed here ({measured.missing}): nothing is known"
     marks = {key: measured.mark(key) for key in measured.cells if ROWS[key].group != "cross"}
 
     def titles(kind: str, *groups: str) -> str:
-        """Those of a kind; where they are most, those that are not."""
+        """The titles of the rows of that kind; where they are most of all rows, the titles of the others."""
         tried = {key: mark.kind for key, mark in marks.items() if ROWS[key].group in groups and mark.kind in TRIED}
         those = [ROWS[key].title for key, found in tried.items() if found == kind]
         others = [ROWS[key].title for key, found in tried.items() if found != kind]
@@ -170,7 +170,7 @@ def did(measured: Measured) -> str:
 
 
 def program(command: str) -> str:
-    """Its name, without where it is and what it runs."""
+    """The program's name and module, without its folder and arguments."""
     words = command.split()
     module = next((words[place + 1] for place, word in enumerate(words[:-1]) if word == "-m"), "")
     return f"`{' '.join(filter(None, (Path(words[0]).name, module)))}`"
@@ -183,7 +183,7 @@ def claims(found: list[Measured]) -> str:
 
 
 def times(found: list[Measured]) -> str:
-    """Of those cells in which nobody was left."""
+    """The times of the cells in which nobody was left."""
     lines = [
         f"| children started by | {' | '.join(ROWS[key].title for key in TIMED)} | held before it was armed |",
         "|---|" + "--:|" * (len(TIMED) + 1),
@@ -192,7 +192,7 @@ def times(found: list[Measured]) -> str:
         cells = [_time(measured.cells.get(key)) for key in TIMED]
         if any(cells):
             held = measured.cells.get("starting", {})
-            # Who is held is stopped: whether it was armed, only a death that reaches the stopped can tell.
+            # The held child is stopped: only a strategy that ends stopped children tells whether it was armed.
             tells = "unarmed" in held and measured.mark("stopped").kind == "clean"
             cells.append(f"{held['unarmed']} of {held['trials']}" if tells else "")
             lines.append(f"| {measured.title} | {' | '.join(cells)} |")
@@ -211,7 +211,7 @@ def in_words(host: dict[str, Any]) -> str:
 
 
 def about(found: list[Measured]) -> str:
-    """What it was measured on, in one line, and when."""
+    """On which hosts and when all was measured, in one line."""
     tried = [measured for measured in found if measured.cells]
     if not tried:
         return "Nothing has been measured."

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_kept: list[Any] = []  #: pools end with the object, which a function's end would be
+_kept: list[Any] = []  #: a pool ends when its object is collected
 
 
 def processes(context: Any, count: int, target: Any, *args: Any, **keywords: Any) -> list[Any]:

@@ -17,7 +17,7 @@ PARENT = os.getpid()
 
 
 def kill_tree():
-    if os.getpid() == PARENT:  # and not a forked child that has inherited the handler
+    if os.getpid() == PARENT:  # a forked child inherits the handler
         for process in psutil.Process().children(recursive=True):
             process.kill()
 
