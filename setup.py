@@ -117,7 +117,7 @@ class BuildScripts(build_scripts):
 
 
 setup(
-    cffi_modules=["csrc/build_shim.py:ffibuilder"],
+    cffi_modules=["csrc/shim/build_shim.py:ffibuilder"],
     ext_modules=[
         Program(
             f"orphanguard._bin.{RUN}",

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
-import fdtable
 import pytest
 
-from orphanguard import _waiting
+from orphanguard._core import waiting
+from tests.support import fdtable
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -58,7 +58,7 @@ def _fork() -> None:
 
 def _settle() -> None:
     """What the process makes once and keeps: not a leak of the test that happens to come first."""
-    _waiting.registry()._own_epoll()
+    waiting.registry()._own_epoll()
     resource_tracker.ensure_running()
     _fork()
 

@@ -11,7 +11,8 @@ import sys
 if sys.platform != "linux":
     raise ImportError(f"orphanguard needs Linux: its guarantees are the Linux kernel's (this is {sys.platform})")
 
-from . import _forked, _native  # noqa: F401
+from ._core import native  # noqa: F401
+from ._stdlib import forked  # noqa: F401
 
 TYPE_CHECKING = False  # as type checkers take it to be true; importing typing costs more than all of this
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from . import hooks as hooks
     from . import multiprocessing as multiprocessing
     from . import subprocess as subprocess
-    from ._errors import GuardUnavailable, StatusLostWarning
-    from ._guard import Guard
-    from ._waiting import wait
+    from ._core.errors import GuardUnavailable, StatusLostWarning
+    from ._core.guard import Guard
     from .asyncio import create_subprocess_exec, create_subprocess_shell
     from .futures import ProcessPoolExecutor
     from .hooks import PreexecFn, die_with_parent, preexec_fn
     from .multiprocessing import Manager, Pool, Process, get_context
     from .subprocess import Popen, call, check_call, check_output, run
+    from .waiting import wait
 
 __version__ = "0.1.0"
 
@@ -54,15 +55,15 @@ __all__ = [
 ]
 
 _HOME = {
-    "Guard": "_guard",
-    "GuardUnavailable": "_errors",
+    "Guard": "_core.guard",
+    "GuardUnavailable": "_core.errors",
     "Manager": "multiprocessing",
     "Pool": "multiprocessing",
     "Popen": "subprocess",
     "PreexecFn": "hooks",
     "Process": "multiprocessing",
     "ProcessPoolExecutor": "futures",
-    "StatusLostWarning": "_errors",
+    "StatusLostWarning": "_core.errors",
     "call": "subprocess",
     "check_call": "subprocess",
     "check_output": "subprocess",
@@ -72,7 +73,7 @@ _HOME = {
     "get_context": "multiprocessing",
     "preexec_fn": "hooks",
     "run": "subprocess",
-    "wait": "_waiting",
+    "wait": "waiting",
 }
 
 

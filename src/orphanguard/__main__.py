@@ -24,7 +24,7 @@ doctor  Says what this host can guarantee, what it can't, and why.
 def run(arguments: list[str]) -> None:
     """Becomes ``orphanguard-run``."""
     from ._bin import RUN
-    from ._errors import not_executable
+    from ._core.errors import not_executable
 
     for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, the command must not
         signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 from typing import TYPE_CHECKING, Any
 
-from ._keywords import OURS, unexpected
-from ._signature import shows
-from .multiprocessing._context import get_context, guarded_context
+from ._core.keywords import OURS, unexpected
+from ._core.signature import shows
+from .multiprocessing._methods import get_context, guarded_context
 
 __all__ = ["ProcessPoolExecutor"]
 

@@ -11,12 +11,11 @@ import mmap
 import os
 import signal as _signal
 import warnings
-from typing import NoReturn
 
-from . import _native
-from ._errors import GuardUnavailable
-from ._forked import by_fork_server, is_preexec_fn, multiprocessing_parent
-from ._guard import Guard, current_guard, signal_number
+from ._core import arming, lifelines, pidfds, polling, supervised
+from ._core.errors import GuardUnavailable, refuse
+from ._core.guard import Guard, current_guard, signal_number
+from ._stdlib.forked import by_fork_server, is_preexec_fn, multiprocessing_parent
 
 __all__ = ["PreexecFn", "die_with_parent", "preexec_fn"]
 
@@ -35,7 +34,7 @@ def preexec_fn() -> None:
 
 
 def _before_exec(hook: str, sig: int) -> None:
-    origin = _native.origin()
+    origin = arming.origin()
     if not origin.parent:
         refuse(hook, "this process was not forked by one that had imported orphanguard. Use die_with_parent().")
     if not origin.by_main_thread:
@@ -45,7 +44,7 @@ def _before_exec(hook: str, sig: int) -> None:
             "when that thread ends. Use preexec_fn=orphanguard.PreexecFn(), made anew for each Popen.",
         )
     try:
-        _native.arm_pdeathsig(sig, origin.parent)
+        arming.arm_pdeathsig(sig, origin.parent)
     except OSError as error:
         refuse(hook, str(error))
 
@@ -69,18 +68,18 @@ class PreexecFn:
             refuse("PreexecFn", "the parentheses are missing: preexec_fn=orphanguard.PreexecFn(), made in the parent.")
         self._owner = os.getpid()
         self._state = mmap.mmap(-1, 1)  # shared with the children that are forked
-        self._held, self._gives_back = _native.child()
-        _native.lifeline_open(self._held, pdeathsig=True, for_hook=True)
+        self._held, self._gives_back = lifelines.held()
+        lifelines.open(self._held, pdeathsig=True, for_hook=True)
 
     def __call__(self) -> None:
         """In the child. Not for you to call."""
-        origin = _native.origin()
+        origin = arming.origin()
         if self._owner == os.getpid() or origin.parent != self._owner:
             refuse("PreexecFn", f"made in process {self._owner}, it is for a child that this very process forks.")
-        if not _native.claim(self._state):
+        if not arming.claim(self._state):
             refuse("PreexecFn", "already used for another child. Make a new one for each Popen.")
         try:
-            _native.arm(self._held.lifeline, pdeathsig=origin.by_main_thread)
+            arming.arm(self._held.lifeline, pdeathsig=origin.by_main_thread)
         except OSError as error:
             refuse("PreexecFn", str(error))
 
@@ -135,18 +134,18 @@ def die_with_parent(signal: int | str = _signal.SIGKILL, parent_pid: int | None 
 
 def _arm_again() -> bool:
     """What is armed already, once more: the uids may have been changed. False if nothing is, or nothing any more."""
-    if _native.supervised is not None and _native.supervised.worker == os.getpid():
+    if (above := supervised.current()) is not None:
         # Its lifeline is the supervisor's, which has no threads: PDEATHSIG is as good.
-        if _native.is_main_thread():
-            _native.arm_pdeathsig(_signal.SIGKILL, _native.supervised.supervisor)
+        if arming.is_main_thread():
+            arming.arm_pdeathsig(_signal.SIGKILL, above.supervisor)
         return True
     with contextlib.suppress(OSError):  # this process has closed its copy; its parent may have one
-        _native.arm_again()
-    return _native.armed_still()
+        arming.arm_again()
+    return arming.armed_still()
 
 
 def _arm(sig: int, parent_pid: int | None) -> None:
-    origin = _native.origin()
+    origin = arming.origin()
     now = os.getppid()  # 0 where the parent is outside our pid namespace
     client = multiprocessing_parent()
     expected = parent_pid or client or origin.parent
@@ -156,24 +155,24 @@ def _arm(sig: int, parent_pid: int | None) -> None:
                 errno.EINVAL, _not_the_parent(expected, now, expected == client and by_fork_server())
             )
         _end_by(sig)
-    pdeathsig = sig == _signal.SIGKILL and bool(origin.by_main_thread) and _native.is_main_thread()
+    pdeathsig = sig == _signal.SIGKILL and bool(origin.by_main_thread) and arming.is_main_thread()
     if origin.lifeline >= 0:
         try:
-            _native.arm_inherited(sig)
+            arming.arm_inherited(sig)
         except OSError as error:
             # It can't be opened anew: no /proc, or made under another uid.
             if not pdeathsig or error.errno not in (errno.ENOENT, errno.EACCES):
                 raise
         if pdeathsig:
-            _native.arm_pdeathsig(sig, origin.parent)
-    elif not _native.is_main_thread():
+            arming.arm_pdeathsig(sig, origin.parent)
+    elif not arming.is_main_thread():
         raise GuardUnavailable(
             errno.EINVAL,
             "PR_SET_PDEATHSIG would end with the thread that calls it, and this is not this process's main thread; "
             "call die_with_parent() in the main thread",
         )
     else:
-        _native.arm_pdeathsig(sig, expected or now)
+        arming.arm_pdeathsig(sig, expected or now)
 
 
 def _not_the_parent(named: int, parent: int, server: bool) -> str:
@@ -211,31 +210,14 @@ def _name(pid: int) -> str:
 
 def _alive(pid: int) -> bool:
     try:
-        pidfd = _native.pidfd_open(pid)
+        pidfd = pidfds.open(pid)
     except ProcessLookupError:
         return False
     try:
-        return not _native.wait_readable(pidfd, 0)  # a zombie is dead
+        return not polling.wait_readable(pidfd, 0)  # a zombie is dead
     finally:
         os.close(pidfd)
 
 
 def _end_by(sig: int) -> None:
     os.kill(os.getpid(), sig)
-
-
-def refuse(hook: str, why: str) -> NoReturn:
-    """The text of an exception that is raised in a preexec_fn never arrives; what is on stderr does."""
-    message = f"orphanguard.{hook}: program not started: {why}\n".encode()
-    with contextlib.suppress(OSError):
-        os.write(2, message)
-    with contextlib.suppress(OSError):
-        # Popen(stderr=...) has redirected ours: tell the parent's as well.
-        theirs = f"/proc/{os.getppid()}/fd/2"
-        if not os.path.samestat(os.stat(theirs), os.fstat(2)):
-            fd = os.open(theirs, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                os.write(fd, message)
-            finally:
-                os.close(fd)
-    raise RuntimeError(f"orphanguard.{hook}: {why}")

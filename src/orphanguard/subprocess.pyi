@@ -33,7 +33,7 @@ from typing import IO, Any, AnyStr, Literal, TypeAlias, overload
 
 from _typeshed import ReadableBuffer, StrOrBytesPath
 
-from ._guard import Containment, Guard, Tree
+from ._core.guard import Containment, Guard, Tree
 
 __all__ = [
     "DEVNULL",

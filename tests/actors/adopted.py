@@ -11,7 +11,7 @@ import threading
 import time
 
 import orphanguard
-from orphanguard import _supervisor
+from orphanguard._core import supervisor
 
 TREE = ["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]
 
@@ -52,8 +52,8 @@ def is_supervisor(pid: int) -> bool:
 
 def main() -> None:
     if "unnamed" in sys.argv:
-        command = _supervisor.command
-        _supervisor.command = lambda *words: [word for word in command(*words) if "--parent-fd=" not in str(word)]
+        command = supervisor.command
+        supervisor.command = lambda *words: [word for word in command(*words) if "--parent-fd=" not in str(word)]
     assert orphanguard.Popen
     threading.Thread(target=HOW[sys.argv[1]], daemon=True).start()
     me = os.getpid()

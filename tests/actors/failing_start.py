@@ -6,12 +6,12 @@ import os
 import sys
 import threading
 from multiprocessing import resource_tracker
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
-
-import fdtable
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
+from tests.support import fdtable
 
 
 def nothing() -> None:

@@ -17,13 +17,13 @@ import sys
 import threading
 import time
 from multiprocessing import resource_tracker
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
-
-from fdtable import open_fds
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
 from orphanguard import subprocess
+from tests.support.fdtable import open_fds
 
 X86_64 = platform.machine() == "x86_64"
 # (number, argument that must match, its value); None: any

@@ -32,7 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from family import say
 
@@ -100,7 +100,7 @@ def maker() -> int:
     thread = threading.Thread(target=lambda: ELDER.append(START()))
     thread.start()
     if OPTIONS.moment == "made":  # it is on its way to the parent
-        from fdtable import tethers
+        from tests.support.fdtable import tethers
 
         while not tethers():
             time.sleep(0.001)

@@ -15,13 +15,13 @@ import subprocess
 import sys
 import time
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
-
-from fdtable import open_fds, settle, tethers
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
 from orphanguard import asyncio as guarded_asyncio
+from tests.support.fdtable import open_fds, settle, tethers
 
 OURS = os.path.dirname(orphanguard.__file__)
 

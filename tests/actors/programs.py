@@ -16,15 +16,17 @@ import subprocess as standard
 import sys
 import threading
 import time
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from family import burn, say
-from witness import children_of, wait_for
 
-from orphanguard import _guard, subprocess
+from orphanguard import subprocess
+from orphanguard._core import guard
+from tests.support.witness import children_of, wait_for
 
-assert _guard and signal
+assert guard and signal
 DEVNULL, PIPE = subprocess.DEVNULL, subprocess.PIPE
 SLEEP = ["sleep", "1000"]
 libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""The C programs: ``orphanguard-run`` (``csrc/supervisor*.c``) and ``orphanguard-launch`` (``csrc/launcher.c``)."""
+"""The C programs: ``orphanguard-run`` (``csrc/supervisor``) and ``orphanguard-launch`` (``csrc/launcher``)."""
 
 import os
 

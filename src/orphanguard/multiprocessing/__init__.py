@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import multiprocessing as _standard
 
-from .._keywords import explained
-from ._context import Process, get_context
+from .._core.keywords import explained
+from . import _fork  # noqa: F401
+from ._methods import Process, get_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

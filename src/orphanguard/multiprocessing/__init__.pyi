@@ -124,8 +124,8 @@ from typing import Any
 from . import context as context
 from . import managers as managers
 from . import pool as pool
-from ._context import Process as Process
-from ._context import get_context as get_context
+from ._methods import Process as Process
+from ._methods import get_context as get_context
 from .managers import SyncManager as _SyncManager
 
 __all__ = [

@@ -10,8 +10,8 @@ import errno
 import os
 import struct
 
-from .. import _native
-from . import _stdlib
+from .._core import arming
+from .._stdlib import multiprocessing as seam
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Arming:
 def arrive_spawned(lifeline: int) -> None:
     """In a spawn child, which was armed before its exec: the exec made the shim forget."""
     os.set_inheritable(lifeline, False)
-    _native.arm(lifeline, pdeathsig=False)
+    arming.arm(lifeline, pdeathsig=False)
 
 
 def arrive_forked(lifeline_index: int, answer_index: int, go_index: int) -> None:
@@ -56,10 +56,10 @@ def arrive_forked(lifeline_index: int, answer_index: int, go_index: int) -> None
 
     A start that has failed or was interrupted never gets there. So nothing of the user's has run then, nor will.
     """
-    lifeline, answer, go = map(_stdlib.forkserver_inherited_fd, (lifeline_index, answer_index, go_index))
+    lifeline, answer, go = map(seam.forkserver_inherited_fd, (lifeline_index, answer_index, go_index))
     code = 0
     try:
-        _native.arm(lifeline, pdeathsig=False)
+        arming.arm(lifeline, pdeathsig=False)
     except OSError as error:
         code = error.errno or errno.EINVAL
     try:

@@ -15,19 +15,18 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .. import _gevent, _native
 from .._bin import RUN
-from .._errors import GuardUnavailable, not_executable
-from .._fds import close, pipe
-from .._supervisor import STATUS, Options, Supervisor, command
-from . import _process, _stdlib
+from .._core import arming, forking, gevent, supervised
+from .._core.errors import GuardUnavailable, not_executable
+from .._core.fds import close, pipe
+from .._core.supervisor import STATUS, Options, Supervisor, command
+from .._stdlib import multiprocessing as seam
 from ._arrival import GO, arrive_forked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
-    from .._pidfd import Child
+    from .._core.child import Child
 
 
 class Held:
@@ -40,10 +39,10 @@ class Held:
 
     def fork(self) -> int:
         """As ``os.fork()``; the pid is the supervisor's, and what returns 0 is the worker."""
-        pid = _native.fork_armed()
+        pid = forking.fork_armed()
         if pid == 0:
             split(self._child.lifeline, self.supervisor.fds, self.go_r.fd, self.supervisor.arguments)
-            supervised(self.supervisor.containment, self.supervisor.signal)
+            supervised.enter(self.supervisor.containment, self.supervisor.signal)
             self.supervisor.close()
         return pid
 
@@ -66,10 +65,10 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
     supervisor = os.getpid()
     worker = supervisor
     try:
-        _native.rehearse_pdeathsig()  # while a refusal can be told: the worker inherits this thread's seccomp filters
-        worker = _gevent.fork_function()()
+        arming.rehearse_pdeathsig()  # while a refusal can be told: the worker inherits this thread's seccomp filters
+        worker = gevent.fork_function()()
         if worker == 0:
-            _native.arm_pdeathsig(9, supervisor)
+            arming.arm_pdeathsig(9, supervisor)
             if os.read(go, 1) != GO:
                 os._exit(127)
             close(go)
@@ -93,40 +92,26 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
         os._exit(127)
 
 
-class Supervised:
-    """In a worker: what it is under."""
-
-    def __init__(self, containment: str, signal: int) -> None:
-        self.worker = os.getpid()
-        self.supervisor = os.getppid()  # 0 in a pid namespace
-        self.containment = containment
-        self.signal = signal
-
-
-def supervised(containment: str, signal: int) -> None:
-    _native.supervised = Supervised(containment, signal)
-
-
 # --- in a worker that was not forked from its parent; see _arrival.py
 
 
 def arrive_spawned_below(lifeline: int, containment: str, signal: int) -> None:
     os.set_inheritable(lifeline, False)
-    supervised(containment, signal)
-    _process.below = lifeline
+    supervised.enter(containment, signal, lifeline)
 
 
-def arrive_forked_below(arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], *what: Any) -> None:
+def arrive_forked_below(
+    arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], containment: str, signal: int
+) -> None:
     """In a fork server's child.
 
     ``arrival``: what `arrive_forked` is told. ``indexes``: those of `Supervisor.fds`, and of the pipe that holds the
     worker.
     """
     arrive_forked(*arrival)
-    lifeline = _native.armed()
-    *fds, go = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
+    lifeline = arming.armed()
+    *fds, go = [seam.forkserver_inherited_fd(index) for index in indexes]
     split(lifeline, fds, go, arguments)
     for fd in fds:
         close(fd)
-    supervised(*what)
-    _process.below = lifeline
+    supervised.enter(containment, signal, lifeline)

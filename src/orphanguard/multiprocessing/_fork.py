@@ -1,6 +1,6 @@
 """The fork start method: the shim's at-fork handler arms the child before any Python runs in it.
 
-Before its own code it waits at a gate (csrc/arm.c) until the parent holds its pidfd.
+Before its own code it waits at a gate (csrc/shim/fork.c) until the parent holds its pidfd.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from multiprocessing import context, popen_fork
 
-from .. import _native
-from .._pidfd import Child
-from . import _stdlib
+from .._core import forking, lifelines
+from .._core.child import Child
+from .._stdlib import multiprocessing as seam
+from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
 
 TYPE_CHECKING = False
@@ -26,13 +27,13 @@ class Popen(GuardedPopen, popen_fork.Popen):
         held = None
         child = Child()
         try:
-            _native.lifeline_open(child.held, pdeathsig=True)
-            self.pdeathsig = _native.arm_next_fork(child.held)
+            lifelines.open(child.held, pdeathsig=True)
+            self.pdeathsig = forking.arm_next_fork(child.held)
             if process_obj._tree is None:  # type: ignore[attr-defined]
-                _stdlib.launch_fork(self, process_obj)
+                seam.launch_fork(self, process_obj)
             else:
                 held = self.below(child, process_obj)
-                _stdlib.launch_fork_by(held.fork)(self, process_obj)
+                seam.launch_fork_by(held.fork)(self, process_obj)
             if held is not None:
                 held.release()
             self.adopt(child, process_obj)
@@ -55,3 +56,7 @@ class ForkProcess(GuardedProcess, context.ForkProcess):
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (the standard library's name)
         return Popen(process_obj)
+
+
+class ForkContext(Guarded, context.ForkContext):
+    Process = ForkProcess

@@ -16,12 +16,12 @@ import select
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
 
-from .. import _gevent, _native, _waiting
-from .._errors import guard_error
-from .._fds import OwnFd, pipe
-from .._native import wait_readable
-from .._pidfd import Child
-from . import _stdlib
+from .._core import gevent, lifelines, pidfds, waiting
+from .._core.child import Child
+from .._core.errors import guard_error
+from .._core.fds import OwnFd, pipe
+from .._core.polling import wait_readable
+from .._stdlib import multiprocessing as seam
 from ._arrival import ANSWER, GO, Arming
 from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
@@ -39,18 +39,18 @@ _SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead chil
 
 
 def _ensure_running() -> None:
-    """The server. Its lifeline stays open as long as it lives, in csrc/lifeline.c; nobody else needs to hold it."""
+    """The server. Its lifeline stays open as long as it lives, in csrc/shim/lifeline.c; nobody else needs to hold it."""
     server = Child()
 
     def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-        _native.lifeline_open(server.held, pdeathsig=False)
+        lifelines.open(server.held, pdeathsig=False)
         return spawnv(server, path, args, fds)  # the standard library waits for the server by it
 
     try:
-        _stdlib.forkserver_ensure_running(start, preload=__name__.rpartition(".")[0] + "._arrival")
+        seam.forkserver_ensure_running(start, preload=__name__.rpartition(".")[0] + "._arrival")
         server.drop()
     except BaseException:
-        if server.pidfd >= 0 and _stdlib.forkserver_pid() == server.pid:
+        if server.pidfd >= 0 and seam.forkserver_pid() == server.pid:
             server.drop()
         else:
             server.take_back()
@@ -59,7 +59,7 @@ def _ensure_running() -> None:
 
 def _write(pipe_end: OwnFd, data: bytes, child: Child) -> None:
     """To ``child``, as far as it lives: who ends before it has read all has been started, and has ended."""
-    poller = _gevent.original("select", "poll")()
+    poller = gevent.original("select", "poll")()
     poller.register(pipe_end.fd, select.POLLOUT)
     poller.register(child.pidfd, select.POLLIN)
     left = memoryview(data)
@@ -75,12 +75,12 @@ class ForkServerChild(Child):
         super().__init__()
         self.status: OwnFd | None = None  #: read end of the pipe on which the server tells the exit code
         self.answered = False  #: the child itself is armed, and waits: the pid and the pidfd are its own
-        self._told = _stdlib.Told()
+        self._told = seam.Told()
 
     def _status_after_reap(self) -> int | None:
         if not wait_readable(self.pidfd, 0):
             return None  # it runs
-        known = _native.pidfd_reaped_status(self.pidfd, self.identity)
+        known = pidfds.reaped_status(self.pidfd, self.identity)
         if known is not None:
             return known
         if self.status is not None and self.status.is_ours():
@@ -89,7 +89,7 @@ class ForkServerChild(Child):
             with contextlib.suppress(EOFError):
                 return self._told.read(self.status.fd)
         # The server is gone. Whoever adopted the child reaps it, and then this kernel may know.
-        known = _native.pidfd_reaped_status(self.pidfd, self.identity, _SERVER_TELLS)
+        known = pidfds.reaped_status(self.pidfd, self.identity, _SERVER_TELLS)
         return self._status_lost() if known is None else known
 
     def _close_unused(self) -> None:
@@ -106,7 +106,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         answer_r = answer_w = go_r = go_w = data_r = data_w = OwnFd()
         child = ForkServerChild()
         try:
-            _native.lifeline_open(child.held, pdeathsig=False)
+            lifelines.open(child.held, pdeathsig=False)
             # No forked child of ours keeps a write end: the end of the answers is the child's end, and the end of
             # this start is that of the child which waits for it.
             answer_r, answer_w = pipe(keep_from_forks=True)
@@ -116,14 +116,14 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
                 held = self.below(child, process_obj)
                 go_r, go_w = held.go_r, held.go_w
             arming = self._arming((child.lifeline, answer_w.fd, go_r.fd), held)
-            preparation, data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
+            preparation, data = seam.dump_for_forkserver(self, process_obj, lambda: arming)
             _ensure_running()
             # We keep a reader: the child may end at any time, and a write to it would be a SIGPIPE.
-            child.status, data_r, data_w = _stdlib.forkserver_connect(self._fds)
+            child.status, data_r, data_w = seam.forkserver_connect(self._fds)
             os.set_blocking(data_w.fd, False)
             answer_w.close()
-            self.pid = _stdlib.read_signed(child.status.fd)
-            _native.pidfd_hold(child.held, self.pid)
+            self.pid = seam.read_signed(child.status.fd)
+            pidfds.hold(child.held, self.pid)
             child.held.running = 1
             _write(data_w, preparation, child)
             self._await_answer(answer_r.fd, child)
@@ -134,7 +134,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
                 held.release()
             _write(data_w, data, child)  # may be megabytes, so only to one that reads
         except BaseException:
-            _waiting.registry().remove(child)
+            waiting.registry().remove(child)
             # Without all of its data, or without GO, the child ends by itself.
             data_w.close()
             go_w.close()
@@ -158,7 +158,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
 
     def _await_answer(self, answer: int, child: ForkServerChild) -> None:
         """The child's own, or its end. The server's says nothing of the child, which may be slow."""
-        poller = _gevent.original("select", "poll")()
+        poller = gevent.original("select", "poll")()
         for fd in (answer, child.pidfd):
             poller.register(fd, select.POLLIN)
         ready = dict(poller.poll())
@@ -168,11 +168,11 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         (code,) = ANSWER.unpack(reply)
         if code:
             raise guard_error(code, "arming of the fork server's child")
-        owner = _native.lifeline_owner(child.held)
+        owner = lifelines.owner(child.held)
         if owner != self.pid:
             raise ChildProcessError(f"the fork server's child calls itself {owner}, the server {self.pid}")
         child.answered = True
-        _native.lifeline_let_go(child.held)
+        lifelines.let_go(child.held)
 
 
 class ForkServerProcess(GuardedProcess, context.ForkServerProcess):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from .. import _native, _waiting
-from .._keywords import explained
-from . import _stdlib
+from .._core import arming, forking, supervised, waiting
+from .._core.keywords import explained
+from .._stdlib import multiprocessing as seam
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,18 +14,14 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
 
-    from .._guard import Containment, Guard, Tree
-    from .._pidfd import Child
-    from .._supervisor import Options
+    from .._core.child import Child
+    from .._core.guard import Containment, Guard, Tree
+    from .._core.supervisor import Options
     from ._below import Held
 
     _ProcessBase = BaseProcess
 else:
     _ProcessBase = object
-
-
-#: In a worker under a supervisor: the description of its parent's end.
-below = -1
 
 
 class GuardedPopen:
@@ -42,7 +38,7 @@ class GuardedPopen:
 
     def adopt(self, child: Child, process_obj: Any) -> None:
         """The last step of a launch: from here on the child is waited for."""
-        _waiting.registry().add(child, process_obj)
+        waiting.registry().add(child, process_obj)
         self.child = child
         self.sentinel = child.pidfd
         self.pid = child.pid
@@ -51,10 +47,10 @@ class GuardedPopen:
     def take_back(child: Child) -> None:
         """A launch has failed, or an exception got into the middle of it: leaves no process, zombie or fd."""
         if child.pidfd >= 0:
-            _waiting.registry().remove(child)
+            waiting.registry().remove(child)
             child.abort()
         else:
-            _native.abandon()
+            forking.abandon()
             child.drop()
 
     @staticmethod
@@ -65,7 +61,10 @@ class GuardedPopen:
 
     @property
     def guard(self) -> Guard:
-        from .._guard import started_child, supervised_child  # when asked: dataclasses is large, and forks pay for it
+        from .._core.guard import (  # when asked: dataclasses is large, and forks pay for it
+            started_child,
+            supervised_child,
+        )
 
         supervisor = self.child.supervisor
         if supervisor is not None:
@@ -79,7 +78,7 @@ class GuardedPopen:
         child = self.child
         returncode = child.poll() if timeout is not None and timeout <= 0 else child.wait(timeout)
         if returncode is not None and child.watched:
-            _waiting.registry().ended(child)
+            waiting.registry().ended(child)
         self.returncode = returncode
         return returncode
 
@@ -125,12 +124,12 @@ class GuardedProcess(_ProcessBase):
         grace: float | None = None,
     ) -> None:
         if tree is not False or grace is not None:
-            from .._supervisor import Options
+            from .._core.supervisor import Options
 
             self._tree = Options(tree, grace, None)
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
 
-    start = _stdlib.start
+    start = seam.start
 
     @property
     def command_pid(self) -> int | None:
@@ -146,8 +145,8 @@ class GuardedProcess(_ProcessBase):
     @property
     def guard(self) -> Guard | None:
         """What is armed in the child; None before ``start()``. In the child itself: what is armed there."""
-        if _stdlib.is_current(self):
-            from .._guard import current_guard
+        if seam.is_current(self):
+            from .._core.guard import current_guard
 
             return current_guard()
         self._check_closed()
@@ -155,7 +154,7 @@ class GuardedProcess(_ProcessBase):
 
     def close(self) -> None:
         super().close()
-        _waiting.registry().forget(self)
+        waiting.registry().forget(self)
 
     def _started_child(self) -> Child:
         self._check_closed()
@@ -165,7 +164,7 @@ class GuardedProcess(_ProcessBase):
             raise ValueError(f"process not started: {self!r}")
         return self._popen.child
 
-    _seen_finished = _stdlib.discard_child
+    _seen_finished = seam.discard_child
 
     def __repr__(self) -> str:
         text = super().__repr__()
@@ -182,9 +181,9 @@ class GuardedProcess(_ProcessBase):
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
         pipe that siblings hold open, and would cost the parent another fd."""
-        armed = _native.armed()
-        if armed < 0:
-            armed = below
+        armed = arming.armed()
+        if armed < 0 and (above := supervised.current()) is not None:
+            armed = above.lifeline
         if armed >= 0 and parent_sentinel not in (None, armed):
             os.close(parent_sentinel)
             parent_sentinel = armed

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from multiprocessing import context as _standard
 
-from ._context import ForkContext, Process
-from ._fork import ForkProcess
+from ._fork import ForkContext, ForkProcess
 from ._forkserver import ForkServerContext, ForkServerProcess
+from ._methods import Process
 from ._mirror import names, others
 from ._spawn import SpawnContext, SpawnProcess
 

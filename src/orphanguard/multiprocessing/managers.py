@@ -8,8 +8,8 @@ from __future__ import annotations
 from multiprocessing import managers as _standard
 from typing import Any
 
-from .._keywords import OURS, unexpected
-from ._context import guarded_context
+from .._core.keywords import OURS, unexpected
+from ._methods import guarded_context
 from ._mirror import names, others
 from .pool import Pool
 

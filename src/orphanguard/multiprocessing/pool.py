@@ -5,8 +5,8 @@ from __future__ import annotations
 from multiprocessing import pool as _standard
 from typing import Any
 
-from .._keywords import explained
-from ._context import guarded_context
+from .._core.keywords import explained
+from ._methods import guarded_context
 from ._mirror import names, others
 
 TYPE_CHECKING = False

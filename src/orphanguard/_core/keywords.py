@@ -1,0 +1,52 @@
+"""Says what to use in place of a keyword that only another one of ours takes."""
+
+from __future__ import annotations
+
+import functools
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PROCESSES = ("Process", "ForkProcess", "SpawnProcess", "ForkServerProcess")
+_HOME = {"ProcessPoolExecutor": "concurrent.futures", **dict.fromkeys(_PROCESSES[1:], "multiprocessing.context")}
+
+#: Those that `Popen` takes, and not all of the others.
+OURS = ("death_signal", "grace", "guard", "tree")
+
+
+def unexpected(name: str, keyword: str, takes: Iterable[str] = ()) -> TypeError:
+    """``takes``: what ``name`` does take, for who has misspelt one."""
+    hint = f"it takes {', '.join(takes)}"
+    if keyword == "guard":
+        hint = f"{_HOME.get(name, 'multiprocessing')}.{name} is the unguarded one"
+    elif keyword == "death_signal":
+        hint = "workers get SIGKILL, and only programs (Popen, run) take another signal"
+    elif keyword in OURS and name not in _PROCESSES:
+        hint = "Process takes it, and for programs Popen does"
+    return TypeError(f"{name}() got an unexpected keyword argument {keyword!r}: {hint}")
+
+
+def explained(function: Function) -> Function:
+    """``function`` whose TypeError for an unknown keyword names what the user has called, and what to use."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    takes = [name for name in names if name != "self"]
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for keyword in kwargs:
+            if keyword not in takes:
+                name = _class_name(args[0]) if function.__name__ == "__init__" else function.__name__
+                raise unexpected(name, keyword, takes)
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]
+
+
+def _class_name(instance: object) -> str:
+    """Of the nearest class of ours: it is that one which a user's subclass has asked."""
+    return next(cls.__name__ for cls in type(instance).__mro__ if cls.__module__.startswith("orphanguard."))

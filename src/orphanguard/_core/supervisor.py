@@ -1,0 +1,167 @@
+"""``tree=``: a program or a worker under a supervisor, ``orphanguard-run``, which ends everything below it.
+
+The supervisor takes the place of the child: it is what the lifeline, the pidfd and the pid are of. It is told what to
+do over one pipe, a byte an order, and tells over another when the command runs, or why it does not. Its side of all
+this is csrc/supervisor, and docs/design.md says how the two fit together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import select
+import signal as _signal
+from typing import TYPE_CHECKING, Any
+
+from .._bin import RUN
+from . import gevent, lifelines, pidfds
+from .errors import RESOURCES, GuardUnavailable, not_executable, os_error
+from .fds import pipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .guard import Containment, Tree
+
+#: From what needs nothing to what contains best.
+CONTAINMENTS: tuple[Containment, ...] = ("subreaper", "cgroup", "pidns")
+
+_END = 0
+_WHOLE_TREE = 128  # added to a signal's number
+_LONGEST = 2**31 / 1000  # seconds
+_CANNOT_EXECUTE = (126, 127)
+STATUS = 1  #: which of `Supervisor.fds` is for the status
+
+
+class Options:
+    """How a tree is to be contained and ended: ``tree=``, ``grace=`` and the death signal of the public classes.
+
+    Raises ValueError or TypeError for what is none of these.
+    """
+
+    containment: Containment
+
+    def __init__(self, tree: Tree, grace: float | None, death_signal: int | None) -> None:
+        if tree not in (True, False, *CONTAINMENTS):
+            raise ValueError(f"tree must be a bool or one of {', '.join(CONTAINMENTS)}, not {tree!r}")
+        if grace is not None:
+            if isinstance(grace, bool) or not isinstance(grace, (int, float)):
+                raise TypeError(f"grace must be a number of seconds, not {grace!r}")
+            if not 0 <= grace < _LONGEST:
+                raise ValueError(f"grace must be from 0 to {_LONGEST:.0f} seconds, not {grace!r}")
+        self.containment = tree if isinstance(tree, str) else CONTAINMENTS[0]
+        self.grace = grace
+        if death_signal is None:
+            death_signal = _signal.SIGKILL if grace is None else _signal.SIGTERM
+        self.signal = int(death_signal)
+
+    def arguments(self) -> list[str]:
+        arguments = [f"--tree={self.containment}", f"--signal={self.signal}"]
+        if self.grace is not None:
+            arguments.append(f"--grace={math.ceil(self.grace * 1000)}ms")
+        return arguments
+
+
+class Supervisor:
+    """One supervisor: the pipes to it, and what it is asked and told.
+
+    Made before it is started; `started` is for afterwards, `close` for the end of either.
+    """
+
+    command_pid = 0
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.signal = options.signal
+        self.arguments = options.arguments()
+        self.containment = options.containment
+        # We keep a reader of it, or an order to a supervisor that has ended would be a SIGPIPE for those who don't
+        # ignore that.
+        self._reader, self._control = pipe()
+        self._status, self._status_w = pipe()
+        os.set_blocking(self._control.fd, False)
+        # Whom it watches. Looking for its parent by itself, it would take whoever adopted it for one that is gone.
+        self._parent, self._gives_back = lifelines.held()
+        pidfds.hold(self._parent, os.getpid())
+
+    @property
+    def fds(self) -> tuple[int, int, int]:
+        """Those that it inherits, besides its lifeline: for orders, for the status, a pidfd of this process."""
+        return self._reader.fd, self._status_w.fd, self._parent.pidfd
+
+    def started(self) -> None:
+        """It has its copies."""
+        self._status_w.close()
+        pidfds.close(self._parent)
+
+    def await_command(self, pidfd: int, executable: Any = None) -> None:
+        """Returns when the command runs. Raises the OSError of why it does not; the supervisor ends then."""
+        # Its end as well: a child that another thread has forked just now may hold the status pipe open.
+        poller = gevent.original("select", "poll")()
+        poller.register(self._status.fd, select.POLLIN)
+        poller.register(pidfd, select.POLLIN)
+        told = self._status.fd in dict(poller.poll())
+        line = os.read(self._status.fd, 4096) if told else b""  # below PIPE_BUF: whole or not at all
+        self._status.close()
+        if not line:
+            raise OSError(errno.EPROTO, "orphanguard-run ended before it started the command")
+        event = json.loads(line.splitlines()[0])
+        if event["event"] == "started":
+            self.command_pid = event["command_pid"]
+            return
+        code, what = event["errno"], event["what"]
+        if event["exit"] in _CANNOT_EXECUTE:
+            raise OSError(code, os.strerror(code), executable)
+        if code in RESOURCES or what in ("setgroups", "setregid", "setreuid"):
+            raise os_error(code, what)
+        why = os.strerror(code) if code else ""
+        raise GuardUnavailable(code or errno.ENOTSUP, what if why in what else f"{what}: {why}")
+
+    def signal_command(self, signal: int) -> None:
+        if not 0 < signal <= _signal.SIGRTMAX:
+            raise os_error(errno.EINVAL, "kill")
+        self._order(signal)
+
+    def terminate(self) -> None:
+        """The death signal and, after the grace, SIGKILL; without a grace SIGTERM. To the whole tree."""
+        self._order(_END if self._options.grace is not None else _WHOLE_TREE + _signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._order(_WHOLE_TREE + _signal.SIGKILL)
+
+    def _order(self, byte: int) -> None:
+        if not self._control.is_ours():
+            raise os_error(errno.EBADF, "the supervisor's control pipe, which this program has closed")
+        with contextlib.suppress(BlockingIOError):  # it has thousands to read
+            os.write(self._control.fd, bytes([byte]))
+
+    def close(self) -> None:
+        self.started()
+        self._control.close()
+        self._reader.close()
+        self._status.close()
+
+
+def command(lifeline: int, control: int, status: int, parent: int, *rest: Any) -> list[Any]:
+    """Its argv, with ``rest`` behind the fds that it inherits."""
+    fds = {"lifeline": lifeline, "control": control, "status": status, "parent": parent}
+    return [RUN, *(f"--{name}-fd={fd}" for name, fd in fds.items()), *rest]
+
+
+def blamed(error: OSError, asked_for: Any) -> OSError:
+    """What is to be raised for an ``error`` of starting it, in the place of what was ``asked_for``."""
+    return not_executable(RUN, error, asked_for) if error.filename == RUN else error
+
+
+def words(
+    paths: Sequence[Any], gid: int | None = None, gids: Sequence[int] | None = None, uid: int | None = None
+) -> list[Any]:
+    """The options that say what is executed, and as whom; the command's argv comes behind."""
+    options: list[Any] = [b"--executable=" + os.fsencode(path) for path in paths]
+    if gids is not None:
+        options.append("--groups=" + ",".join(map(str, gids)))
+    options += [f"--{name}={number}" for name, number in (("gid", gid), ("uid", uid)) if number is not None]
+    return [*options, "--"]

@@ -1,0 +1,192 @@
+"""A start that fails raises OSError and leaves nothing behind: no process, zombie, fd or thread."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from types import ModuleType
+
+import pytest
+
+import orphanguard
+from orphanguard._core import forking, lifelines
+from tests.support.starts import number_after, soft_limit, state
+from tests.support.witness import ACTORS, METHODS
+
+pytestmark = pytest.mark.starts_fork_server
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize("tree", [False, True], ids=["", "tree"])
+@pytest.mark.parametrize("thread", ["main", "other"])
+@pytest.mark.parametrize("method", METHODS)
+def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
+    """With one fd more at each try, the start fails at one step after the other, until it succeeds."""
+    context = orphanguard.get_context(method)
+
+    def run() -> None:
+        # The resource tracker and the fork server, before it gets tight.
+        first = context.Process(target=nothing, tree=tree)
+        first.start()
+        first.join()
+        first.close()
+        failures = 0
+        for room in range(40):
+            process = context.Process(target=nothing, tree=tree)
+            before = state()
+            try:
+                with soft_limit(number_after(room)):
+                    process.start()
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+                assert process.pid is None
+                failures += 1
+            else:
+                process.join()
+                assert process.exitcode == 0
+                process.close()
+                break
+            assert state() == before
+        else:
+            raise AssertionError("never succeeded")
+        assert failures > 2
+        done.append(True)
+
+    done: list[bool] = []
+    if thread == "main":
+        run()
+    else:
+        worker = threading.Thread(target=run)
+        worker.start()
+        worker.join()
+    assert done
+
+
+@pytest.mark.parametrize(("module", "failing"), [(lifelines, "open"), (forking, "arm_next_fork")])
+def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, module: ModuleType, failing: str) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")
+
+    process = orphanguard.get_context("fork").Process(target=nothing)
+    before = state()
+    monkeypatch.setattr(module, failing, fail)
+    with pytest.raises(OSError, match=failing):
+        process.start()
+    assert state() == before
+
+
+def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step: the child is there already, waits at its gate or runs, and is taken back."""
+    from orphanguard._core import waiting
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "epoll_ctl")
+
+    for method in METHODS:
+        process = orphanguard.get_context(method).Process(target=nothing)
+        first = orphanguard.get_context(method).Process(target=nothing)
+        first.start()
+        first.join()
+        before = state()
+        with monkeypatch.context() as patched:
+            patched.setattr(waiting.registry(), "add", fail)
+            with pytest.raises(OSError, match="epoll_ctl"):
+                process.start()
+        assert state() == before
+
+
+def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    process = orphanguard.get_context("fork").Process(target=nothing)
+    before = state()
+    monkeypatch.setattr(os, "fork", fail)
+    with pytest.raises(BlockingIOError):
+        process.start()
+    assert state() == before
+    monkeypatch.undo()
+    process.start()  # nothing was spent
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_an_at_fork_hook_that_forks() -> None:
+    """It gets the arming that was meant for our child: that one is ended, and the start refused."""
+    program = """
+import os, signal, orphanguard
+once = [True]
+def hook():
+    if once and once.pop():
+        os._exit(0) if (pid := os.fork()) == 0 else None
+context = orphanguard.get_context("fork")
+os.register_at_fork(before=hook)
+try:
+    context.Process(target=print, args=("ran",)).start()
+except orphanguard.GuardUnavailable as error:
+    print("refused:", "at-fork hook" in str(error))
+process = context.Process(target=signal.getsignal, args=(2,))
+process.start()
+process.join()
+print("then", process.exitcode)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.removeprefix("ran").endswith("refused: True\nthen 0\n")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize(
+    ("method", "calls"),
+    [("fork", "clone:when=2"), ("spawn", "clone3"), ("fork", "clone,clone3"), ("spawn", "clone,clone3")],
+)
+def test_the_kernel_refuses_to_clone(method: str, calls: str) -> None:
+    """The child; or its tether as well, which is made by the first clone()."""
+    program = ACTORS / "failing_start.py"
+    inject = f"inject={calls}:error=EAGAIN"
+    result = subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", inject, sys.executable, program, method],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.stdout == "BlockingIOError nothing left\n", result.stderr
+
+
+def test_program_that_cannot_be_executed() -> None:
+    """The executable of spawn: the error of execve() comes back, as subprocess would raise it."""
+    from multiprocessing import spawn
+
+    context = orphanguard.get_context("spawn")
+    context.Process(target=nothing)
+    executable = spawn.get_executable()
+    process = context.Process(target=nothing)
+    before = state()
+    spawn.set_executable("/nonexistent/python")
+    try:
+        with pytest.raises(FileNotFoundError) as caught:
+            process.start()
+    finally:
+        spawn.set_executable(executable)
+    assert caught.value.filename == "/nonexistent/python"
+    assert state() == before
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_arguments_that_cannot_be_pickled(method: str) -> None:
+    context = orphanguard.get_context(method)
+    first = context.Process(target=nothing)
+    first.start()
+    first.join()
+    process = context.Process(target=lambda: None)
+    before = state()
+    with pytest.raises(Exception, match="pickle"):
+        process.start()
+    assert state() == before

@@ -1,0 +1,94 @@
+"""A start of a program that fails raises OSError and leaves nothing behind: no process, zombie, fd or thread."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess as standard
+import threading
+
+import pytest
+
+from orphanguard import subprocess
+from orphanguard._core import spawning
+from tests.support.kernel import injected, strace
+from tests.support.starts import number_after, soft_limit, state
+from tests.support.witness import parent
+
+WAYS = {
+    "pipes": {"stdin": -1, "stdout": -1, "stderr": -1},
+    "preexec_fn": {"preexec_fn": os.getpid},
+    "death_signal": {"death_signal": signal.SIGTERM},
+    "close_fds=False": {"close_fds": False, "stdout": standard.DEVNULL},
+    "user": {"user": os.geteuid()},
+    "tree": {"tree": True},
+}
+
+
+@pytest.mark.parametrize("in_thread", [False, True], ids=["main", "thread"])
+@pytest.mark.parametrize("way", WAYS)
+def test_out_of_fds_at_any_point(way: str, in_thread: bool) -> None:
+    """With one fd more at each try, the start fails at one step after the other, until it succeeds."""
+    failures = []
+
+    def run() -> None:
+        subprocess.run(["true"], **WAYS[way])
+        for room in range(40):
+            before = state()
+            try:
+                with soft_limit(number_after(room)):
+                    process = subprocess.Popen(["cat", "/dev/null"], **WAYS[way])
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+                failures.append(room)
+            else:
+                with process:
+                    assert process.wait() == 0
+                break
+            assert state() == before
+        else:
+            raise AssertionError("never succeeded")
+        done.append(True)
+
+    done: list[bool] = []
+    thread = threading.Thread(target=run)
+    if in_thread:
+        thread.start()
+        thread.join()
+    else:
+        run()
+    assert done
+    assert failures
+
+
+def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the shim reports."""
+    subprocess.run(["true"])
+    before = state()
+    for code, error in ((errno.ENOMEM, OSError), (errno.EAGAIN, BlockingIOError), (errno.EPERM, PermissionError)):
+        with monkeypatch.context() as patched:
+
+            def fail(*args: object, code: int = code) -> None:
+                raise OSError(code, os.strerror(code))
+
+            patched.setattr(spawning, "spawn", fail)
+            with pytest.raises(error):
+                subprocess.Popen(["true"], stdin=standard.PIPE)
+        assert state() == before
+
+
+@strace
+@pytest.mark.parametrize("error", ["EAGAIN", "ENOMEM", "EPERM"])
+def test_the_kernel_refuses_to_clone(error: str) -> None:
+    """A resource that is short is an OSError as it is in the standard library; a refusal is GuardUnavailable."""
+    raised = "GuardUnavailable" if error == "EPERM" else {"EAGAIN": "BlockingIOError", "ENOMEM": "OSError"}[error]
+    statement = (
+        "error = None\n"
+        "try: Popen(SLEEP, stdin=PIPE)\n"
+        "except OSError as caught: error = [type(caught).__name__, caught.errno]\n"
+        "say(children=[], error=error, left=children_of(os.getpid()))"
+    )
+    refused = injected(f"clone,clone3:error={error}")
+    with parent("programs", "main", "guarded", f"exec({statement!r})", wrapper=refused) as running:
+        assert running.read() == {"children": [], "error": [raised, getattr(errno, error)], "left": []}

@@ -1,0 +1,52 @@
+"""Programs that a loop starts die with the parent: asyncio's loop and uvloop, in any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+import pytest
+
+from tests.support.witness import DEATH, LIFE, parent
+
+
+def uvloop_loop() -> asyncio.AbstractEventLoop:
+    return pytest.importorskip("uvloop").new_event_loop()
+
+
+with contextlib.suppress(pytest.skip.Exception):
+    uvloop_loop().close()  # the first makes a pipe that libuv keeps
+
+
+def needs(loop: str) -> None:
+    if loop != "asyncio":
+        pytest.importorskip(loop)
+
+
+# A loop of uvloop's that ends closes its pipes, and then cat ends.
+@pytest.mark.parametrize(
+    ("where", "loop"),
+    [("main", "asyncio"), ("running", "asyncio"), ("ended", "asyncio"), ("main", "uvloop"), ("running", "uvloop")],
+)
+def test_programs_die_with_the_parent_and_not_before(where: str, loop: str) -> None:
+    needs(loop)
+    with parent("looping", where, "guarded", loop) as running:
+        children = running.watch(running.read()["children"])
+        assert len(children.alive(within=LIFE)) == 3
+        running.kill()
+        assert children.alive(within=DEATH) == []
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_programs_survive_unguarded(loop: str) -> None:
+    needs(loop)
+    with parent("looping", "main", "plain", loop) as running:
+        children = running.watch(running.read()["children"])
+        running.kill()
+        assert len(children.alive(within=LIFE)) >= 2  # cat ends by the end of its stdin
+
+
+def children() -> set[str]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return set(file.read().split())

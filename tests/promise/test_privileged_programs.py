@@ -1,0 +1,109 @@
+"""Programs that take other ids or capabilities, or are the init of a pid namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import as_root
+from tests.support.programs import DROP, programs
+from tests.support.witness import DEATH, LIFE, wait_for
+
+
+@contextlib.contextmanager
+def copy_of(program: str, mode: int = 0o755) -> Iterator[Path]:
+    """Where other users get at it, which is not below pytest's directories."""
+    directory = Path(tempfile.mkdtemp())
+    try:
+        directory.chmod(0o755)
+        path = directory / program
+        shutil.copyfile(str(shutil.which(program)), path)
+        path.chmod(mode)
+        yield path
+    finally:
+        shutil.rmtree(directory)
+
+
+def becomes(pid: int, what: str) -> None:
+    """The parent goes on when the child has left its memory, in the middle of the exec."""
+    wait_for(lambda: what in Path(f"/proc/{pid}/status").read_text())
+
+
+@as_root
+@pytest.mark.parametrize("thread", ("main", "ended"))
+def test_setuid_program(thread: str) -> None:
+    """It clears PDEATHSIG. But its real uid stays, and that is what the lifeline's signal asks for."""
+    with copy_of("sleep", 0o4755) as path:
+        for library, left in (("guarded", 0), ("plain", 1)):
+            start = f"Popen([{str(path)!r}, '1000'])"
+            with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
+                [pid] = children.fds
+                becomes(pid, "Uid:\t65534\t0\t0\t0")
+                running.kill()
+                assert len(children.alive(within=LIFE if left else DEATH)) == left
+
+
+@as_root
+@pytest.mark.parametrize("thread", ("main", "ended"))
+def test_program_that_becomes_fully_root(thread: str) -> None:
+    """Documented, not wanted: it survives. The kernel lets nobody who is not root signal it."""
+    with copy_of("setpriv", 0o4755) as path:
+        start = f"Popen([{str(path)!r}, '--reuid=0', 'sleep', '1000'])"
+        with programs(thread, start, extra=("--before", DROP)) as (running, children):
+            [pid] = children.fds
+            becomes(pid, "Uid:\t0\t0\t0\t0")
+            running.kill()
+            running.ended()
+            assert children.alive(within=LIFE) == [pid]
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("setcap") is None, reason="setcap is not installed (libcap2-bin)")
+@pytest.mark.parametrize("thread", ("main", "ended"))
+def test_program_with_file_capabilities(thread: str) -> None:
+    with copy_of("sleep") as path:
+        if os.spawnlp(os.P_WAIT, "setcap", "setcap", "cap_net_raw+ep", path) != 0:
+            pytest.skip("this file system keeps no capabilities")
+        for library, left in (("guarded", 0), ("plain", 1)):
+            start = f"Popen([{str(path)!r}, '1000'])"
+            with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
+                [pid] = children.fds
+                becomes(pid, "CapEff:\t0000000000002000")
+                running.kill()
+                assert len(children.alive(within=LIFE if left else DEATH)) == left
+
+
+@as_root
+@pytest.mark.parametrize("thread", ("main", "ended"))
+def test_init_of_a_pid_namespace(thread: str) -> None:
+    """Documented, not wanted: the lifeline's signal has no effect on it. PDEATHSIG has, from the main thread."""
+    start = "(libc.unshare(0x20000000), Popen(SLEEP))[1]"  # CLONE_NEWPID: of this thread's children
+    with programs(thread, start) as (running, children):
+        [pid] = children.fds
+        assert Path(f"/proc/{pid}/status").read_text().split("NSpid:")[1].split("\n")[0].split() == [str(pid), "1"]
+        running.kill()
+        running.ended()
+        assert children.alive(within=DEATH if thread == "main" else LIFE) == ([] if thread == "main" else [pid])
+
+
+@as_root
+def test_the_init_of_a_pid_namespace_is_the_programs_own() -> None:
+    """Not the child that makes a tether, and ends."""
+    program = """
+import ctypes, os
+import orphanguard
+assert ctypes.CDLL(None).unshare(0x20000000) == 0  # CLONE_NEWPID
+pid = os.fork()
+if pid == 0:
+    os._exit(os.getpid())
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"

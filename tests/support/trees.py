@@ -1,0 +1,233 @@
+"""Trees of Debian's own programs, each a shell script, and a parent to start one below."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import orphanguard
+from orphanguard._bin import RUN
+from tests.support.witness import DEATH, Token, Watched, wait_for
+
+QUOTED_RUN = shlex.quote(RUN)  # for a shell: the checkout may be in a folder with a space in its name
+NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+@functools.cache
+def public_run() -> str:
+    """A copy that everybody can execute. The checkout may be below a folder that only its owner can enter."""
+    directory = tempfile.mkdtemp(prefix="orphanguard-", dir="/var/tmp")
+    atexit.register(shutil.rmtree, directory)
+    os.chmod(directory, 0o755)
+    copy = shutil.copyfile(RUN, f"{directory}/orphanguard-run")
+    os.chmod(copy, 0o755)
+    return copy
+
+
+@functools.cache
+def no_pidns(user: bool = os.geteuid() != 0) -> str:
+    """Why there is no pid namespace to be had here, says a program that shares no code with us. In a chroot no user has
+    one, nor where user namespaces are restricted."""
+    namespaces = ["--user", "--pid"] if user else ["--pid"]
+    who = NOBODY if user and os.geteuid() == 0 else {}
+    done = subprocess.run(["unshare", *namespaces, "--fork", "true"], stderr=-1, text=True, check=False, **who)
+    return done.stderr.strip() or "unshare can't" if done.returncode else ""
+
+
+PIDNS = pytest.param("pidns", marks=pytest.mark.skipif(bool(no_pidns()), reason=no_pidns() or "can't be"))
+
+
+@dataclass(frozen=True)
+class Tree:
+    script: str
+    size: int  #: at least so many processes when it is complete
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    needs: str = "sh"  #: a program that not every system has
+    hidden: bool = False  #: it makes itself not dumpable, and only root can read the environment by which it is found
+
+
+TREES = {
+    "pipeline": Tree("tail -f /dev/null | cat | cat | cat; :", 5),
+    "make -j8": Tree("make -Bsj8 --eval 'all: a b c d e f g h' --eval 'a b c d e f g h: ; sleep 1000; :'; :", 18),
+    "double fork, setsid": Tree("(setsid sh -c 'sleep 1000 & sleep 1000 &' &) ; sleep 1000; :", 4),
+    "daemon": Tree(
+        "start-stop-daemon --start --background --pidfile /nonexistent --exec /bin/sleep -- 1000; sleep 1000; :", 3
+    ),
+    "agent": Tree(
+        "ssh-agent -a /tmp/orphanguard-agent-$$ >/dev/null; rm /tmp/orphanguard-agent-$$; sleep 1000; :",
+        3,
+        needs="ssh-agent",
+        hidden=True,
+    ),
+    "wide": Tree("i=0; while [ $i -lt 1000 ]; do setsid sleep 1000 & i=$((i+1)); done; wait", 1001),
+    "deep": Tree(
+        'sh -c "$S" $N',
+        1000,
+        # Every hundredth level in a session of its own.
+        environment={
+            "S": '[ $0 = 0 ] && exec sleep 1000; case $0 in *00) w=setsid;; *) w=;; esac; $w sh -c "$S" $(($0-1)); :',
+            "N": "999",
+        },
+    ),
+    "bomb": Tree(
+        'sh -c "$S" 8',
+        100,
+        environment={"S": '[ $0 -gt 0 ] && for i in 1 2; do setsid sh -c "$S" $(($0-1)) & done; sleep 1000; :'},
+    ),
+    "hydra": Tree(  # each head is replaced by another as soon as it runs; not for ever, whatever becomes of the test
+        'for i in 1 2 3; do setsid sh -c "$S" 10000 & done; sleep 1000; :',
+        2,
+        environment={"S": '[ $0 -gt 0 ] && setsid sh -c "$S" $(($0-1)) & exit'},
+    ),
+    "ignores SIGTERM": Tree("trap '' TERM; setsid sleep 1000 & sleep 1000; :", 3, ("--signal=TERM", "--grace=100ms")),
+    "stopped": Tree("sleep 1000 & kill -STOP $!; setsid sleep 1000 & kill -STOP $!; kill -STOP $$; :", 3),
+    "terminal": Tree("script -qfc 'sleep 1000; :' /dev/null; :", 4),
+}
+
+
+def tree_of(name: str) -> Tree:
+    tree = TREES[name]
+    if shutil.which(tree.needs) is None:
+        pytest.skip(f"{tree.needs} is not installed")
+    if tree.hidden and os.geteuid() != 0:
+        pytest.skip(f"only root can see {tree.needs}")
+    return tree
+
+
+#: Is there until it is killed.
+PARENT = '"$@" & wait; read forever'
+
+
+def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
+    """Who has the token and lives after that time at most, some not counted."""
+
+    def others() -> list[int]:
+        return [pid for pid in token.holders() if pid not in but and not _is_zombie(pid)]
+
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: not others(), within)
+    found = others()
+    for pid in found:  # shown where a test fails
+        with contextlib.suppress(OSError):
+            print(Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/status").read_text())
+    return found
+
+
+class Family:
+    """A shell that has started a tree, by ``orphanguard-run`` or (``guarded=False``) by itself."""
+
+    def __init__(self, tree: Tree, *options: str, guarded: bool = True, user: bool = False) -> None:
+        self.token = Token()
+        self.status, status = os.pipe()
+        run = [public_run() if user else RUN, *tree.options, *options, f"--status-fd={status}", "--"] if guarded else []
+        self.parent = subprocess.Popen(
+            ["sh", "-c", PARENT, "parent", *run, "sh", "-c", tree.script],
+            env={**self.token.environment, **tree.environment},
+            pass_fds=[status],
+            stdin=subprocess.PIPE,
+            cwd="/tmp",
+            **(NOBODY if user else {}),
+        )
+        os.close(status)
+        self._lines = os.fdopen(self.status)
+        self.guarded = guarded
+        size = tree.size + (2 if guarded else 1)
+        try:
+            wait_for(lambda: len(self.token.holders()) >= size, DEATH)
+            if guarded:
+                self.started = self.event("started")
+                self.command = self.started["command_pid"]
+                (self.supervisor,) = _children(self.parent.pid)
+        except BaseException:
+            self.close()
+            raise
+
+    def event(self, name: str) -> dict[str, object]:
+        """The next event of that name that the supervisor reports."""
+        for line in self._lines:
+            found = json.loads(line)
+            if found["event"] == name:
+                return found
+        raise AssertionError(f"no event {name!r} any more")
+
+    def kill(self, *victims: str) -> None:
+        """The parent, the supervisor, the command: all at once, as near as it gets."""
+        watched = Watched([{"parent": self.parent.pid, **self._known()}[name] for name in victims])
+        watched.kill()
+        watched.close(kill=False)
+        if "parent" in victims:
+            self.parent.wait()
+
+    def _known(self) -> dict[str, int]:
+        return {"supervisor": self.supervisor, "command": self.command} if self.guarded else {}
+
+    def left(self, within: float) -> list[int]:
+        """Who is left of the tree after that time at most, the parent not counted."""
+        return left(self.token, self.parent.pid, within=within)
+
+    def close(self) -> None:
+        self.parent.kill()
+        while self.token.holders():
+            self.token.clean_up()
+        self.parent.wait()
+        assert self.parent.stdin is not None
+        self.parent.stdin.close()
+        with contextlib.suppress(AttributeError):
+            self._lines.close()
+
+
+@contextlib.contextmanager
+def family(name: str, *options: str, **how: bool) -> Iterator[Family]:
+    running = Family(tree_of(name), *options, **how)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def _children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def state(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _is_zombie(pid: int) -> bool:
+    return state(pid) in ("Z", "X", "")
+
+
+LEAVER = "setsid sleep 1000 & "  # a descendant that nobody but the supervisor finds
+
+
+@contextlib.contextmanager
+def supervised(script: str, size: int, **keywords: Any) -> Iterator[tuple[Any, Token]]:
+    token = Token()
+    process = orphanguard.Popen(["sh", "-c", script], env=token.environment, **keywords)
+    try:
+        wait_for(lambda: len(token.holders()) == size + 1)  # and the supervisor
+        yield process, token
+    finally:
+        token.clean_up()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()

@@ -1,0 +1,40 @@
+"""The parent dies while somebody else's program is between fork and exec: it has copies of all, and goes on later."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.holders import survivors
+from tests.support.kernel import injected, strace
+
+pytestmark = strace
+
+STANDARD = {
+    "cwd": "standard.Popen(SLEEP, cwd='/')",
+    "close_fds=False": "standard.Popen(SLEEP, cwd='/', close_fds=False)",
+    "pass_fds above": "standard.Popen(SLEEP, cwd='/', pass_fds=[os.dup2(1, 900)])",
+}
+MANY = "--files=14000"
+
+
+@pytest.mark.usefixtures("many_fds")
+@pytest.mark.parametrize("files", [(), (MANY,)], ids=["", "14,000 fds"])
+@pytest.mark.parametrize("more", [(), ("close_range:error=EPERM",)], ids=["", "one by one"])
+@pytest.mark.parametrize("which", STANDARD)
+def test_plain_subprocess(which: str, more: tuple[str, ...], files: tuple[str, ...]) -> None:
+    """Held in its chdir(). One by one: as Python 3.10 does it, and others where close_range is refused."""
+    options = (f"--start={STANDARD[which]}", *files)
+    assert survivors("tether", "std", "SIGCONT", *options, wrapper=stopped("chdir", *more)) == []
+
+
+@pytest.mark.parametrize("more", [(), ("close_range:error=EPERM",)], ids=["", "one by one"])
+@pytest.mark.parametrize("which", STANDARD)
+def test_plain_subprocess_before(which: str, more: tuple[str, ...]) -> None:
+    """The control: with the write end in the table of fds."""
+    left = survivors("table", "std", "SIGCONT", f"--start={STANDARD[which]}", wrapper=stopped("chdir", *more))
+    assert "younger" in left
+
+
+def stopped(call: str, *more: str) -> tuple[str, ...]:
+    """By its first such call, until somebody sends SIGCONT."""
+    return injected(f"{call}:signal=SIGSTOP:when=1", *more)

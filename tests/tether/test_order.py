@@ -1,0 +1,38 @@
+"""What the tether relies on, of the kernel alone: programs of actors/designs.py, without orphanguard."""
+
+from __future__ import annotations
+
+import os
+
+from tests.support.holders import TRIALS, held
+from tests.support.witness import DEATH, LIFE
+
+CHANGED = (
+    f"Linux {os.uname().release} does not take the queues of sockets apart as those before it (5.10 to 7.3): "
+    "csrc/shim/tether.c, 'The nest'"
+)
+TRIED = max(TRIALS, 3)
+
+
+def left(design: str, within: float) -> list[set[str]]:
+    found = []
+    for _ in range(TRIED):
+        with held(design, "nobody") as case:
+            case.kill_parent()
+            found.append(case.alive(within))
+    print(f"{design}: left in {sum(map(bool, found))} of {TRIED}")
+    return found
+
+
+def test_what_hangs_one_level_deeper_is_released_later() -> None:
+    assert left("nest", DEATH) == [set()] * TRIED, CHANGED
+
+
+def test_what_hangs_in_one_queue_is_not() -> None:
+    """The control. It needn't be so: if it fails the nest still does, but more than that would do."""
+    assert left("flat nest", LIFE) == [{"elder", "younger"}] * TRIED, CHANGED
+
+
+def test_what_is_in_the_table_goes_highest_first() -> None:
+    """What was relied on before, as long as nobody holds a copy: so the table is a control elsewhere."""
+    assert left("table", DEATH) == [set()] * TRIED, CHANGED

@@ -1,0 +1,1 @@
+"""`orphanguard.wait` hears of every end, once for all who wait, from any thread and from signal handlers."""
