@@ -1,7 +1,8 @@
 """Child processes that the kernel kills when their parent process dies, and never before.
 
-Public names are loaded on first use (PEP 562): importing this package imports neither ``multiprocessing``
-nor ``subprocess``. It does load the C shim, whose at-fork handlers make a child of any later fork able to arm itself.
+The public names are loaded on first use (PEP 562), so ``import orphanguard`` imports neither ``multiprocessing`` nor
+``subprocess``. The import does load the C shim, whose at-fork handlers enable a child of any later fork to arm itself
+by `die_with_parent`. Needs Linux: on other systems the import raises ImportError.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if sys.platform != "linux":
 from ._core import native  # noqa: F401
 from ._stdlib import forked  # noqa: F401
 
-TYPE_CHECKING = False  # as type checkers take it to be true; importing typing costs more than all of this
+TYPE_CHECKING = False  # type checkers take it to be true; to import typing costs more than all of this
 if TYPE_CHECKING:
     from . import asyncio as asyncio
     from . import futures as futures
@@ -54,6 +55,7 @@ __all__ = [
     "wait",
 ]
 
+#: The module of each public name.
 _HOME = {
     "Guard": "_core.guard",
     "GuardUnavailable": "_core.errors",
@@ -77,7 +79,7 @@ _HOME = {
 }
 
 
-if not TYPE_CHECKING:  # else every misspelt name had a type
+if not TYPE_CHECKING:  # with this in sight, a type checker accepts every misspelt name
 
     def __getattr__(name: str) -> object:
         from importlib import import_module

@@ -1,14 +1,14 @@
 """``asyncio`` with guarded programs: ``from orphanguard import asyncio`` is the whole migration.
 
-`create_subprocess_exec` and `create_subprocess_shell` are ours, here and in `subprocess` below; the other public
-names are the standard module's. They return asyncio's own `Process`.
+`create_subprocess_exec` and `create_subprocess_shell` are orphanguard's, here and in `subprocess` below. They return
+asyncio's own `Process`. All other public names are the standard module's.
 
-The program is an `orphanguard.Popen`, so it does not matter that the event loop runs in a thread which may end
-first. Its end is heard of by its pidfd in the loop itself: no child watcher, no thread, no SIGCHLD. So it also works
-in a loop of any thread on every Python, and in loops that are not asyncio's own (``add_reader`` is all they need).
+Guaranteed is what `orphanguard.Popen` guarantees, because each program is one. So the thread of the event loop may end
+before the program does. The loop itself watches a pidfd of the program, without a child watcher, a thread or SIGCHLD.
+So this works in the loop of any thread, on every Python, and in loops that are not asyncio's own.
 
-``loop.subprocess_exec`` and ``loop.subprocess_shell`` are methods of the loop and start unguarded programs: those of
-asyncio's loops, of uvloop's, and of any other.
+Needs a loop with ``add_reader``, and the seam in _stdlib/asyncio.py. Programs of ``loop.subprocess_exec`` and
+``loop.subprocess_shell`` are *not* guarded: these are methods of the loop, be it asyncio's, uvloop's or another.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ _LIMIT = 2**16  # bytes that a StreamReader buffers; asyncio's own default
 
 
 class TreeProcess(_standard_subprocess.Process):
-    """`asyncio.subprocess.Process` with ``tree=``: ``pid`` is the supervisor's."""
+    """`asyncio.subprocess.Process` of a program with ``tree=``: ``pid`` is the supervisor's."""
 
     @property
     def command_pid(self) -> int:
+        """The program's own pid."""
         return self._popen.command_pid  # type: ignore[return-value]
 
     @property
     def containment(self) -> Containment:
+        """What holds the tree together: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``."""
         return self._popen.containment  # type: ignore[return-value]
 
     @property
@@ -55,9 +57,12 @@ class TreeProcess(_standard_subprocess.Process):
 async def create_subprocess_exec(program: Any, *args: Any, limit: int = _LIMIT, **kwds: Any) -> Process:
     """`asyncio.create_subprocess_exec` whose program dies with this process, and not before.
 
-    Arguments as there (``stdin``, ``stdout``, ``stderr``, ``limit`` in bytes, and those of `subprocess.Popen`), and
-    ``death_signal``, ``guard``, ``tree`` and ``grace`` of `orphanguard.Popen`, whose guarantees hold, with its
-    ``command_pid`` and ``containment``. Raises what that raises.
+    Arguments are those of the standard function (``stdin``, ``stdout``, ``stderr``, ``limit`` in bytes, and those of
+    `subprocess.Popen`), and ``death_signal``, ``guard``, ``tree`` and ``grace`` (seconds) of `orphanguard.Popen`. With
+    ``tree`` the returned process has ``command_pid`` and ``containment``.
+
+    Guarantees what `orphanguard.Popen` guarantees, and raises what it raises. If the start fails or is cancelled, no
+    program is left.
     """
     return await _create((program, *args), False, limit, kwds)
 
@@ -66,15 +71,17 @@ async def create_subprocess_exec(program: Any, *args: Any, limit: int = _LIMIT, 
 async def create_subprocess_shell(
     cmd: str | bytes, stdin: Any = None, stdout: Any = None, stderr: Any = None, limit: int = _LIMIT, **kwds: Any
 ) -> Process:
-    """`asyncio.create_subprocess_shell`, as `create_subprocess_exec`.
+    """`asyncio.create_subprocess_shell`, guarded as by `create_subprocess_exec`, with the same arguments.
 
-    What is guarded is the shell; most shells execute the last command of a line in their own place.
+    The guarded process is the shell. Most shells execute the last command of a line in their own place; a command
+    before it is covered only with ``tree``. Raises ValueError if ``cmd`` is neither str nor bytes.
     """
     if not isinstance(cmd, (str, bytes)):
         raise ValueError("cmd must be a string")
     return await _create(cmd, True, limit, {"stdin": stdin, "stdout": stdout, "stderr": stderr, **kwds})
 
 
+# Parameters that asyncio fixes: the value without the argument, and other values that asyncio lets pass.
 _FIXED = {
     "universal_newlines": (False, 0, None),
     "bufsize": (0,),
@@ -95,8 +102,8 @@ async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> P
     protocol = _standard_subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
     connected = loop.create_future()
     transport = _Transport(Popen, loop, protocol, args, shell, *stdio, 0, waiter=connected, **kwds)
-    # Asked now: in a loop that hears of the program's end before the pipes are connected, the transport has let go of
-    # its Popen by the time that we are woken.
+    # Asked before the await: a loop may learn of the program's end before the pipes are connected (uvloop does). The
+    # transport has dropped its Popen by the time that this coroutine goes on.
     public = TreeProcess if transport._proc.containment else _standard_subprocess.Process
     try:
         await connected
@@ -109,7 +116,7 @@ async def _create(args: Any, shell: bool, limit: int, kwds: dict[str, Any]) -> P
     return public(transport, protocol, loop)
 
 
-#: ``asyncio.subprocess``, with the two guarded.
+#: ``asyncio.subprocess`` with the two guarded functions in it.
 subprocess: Any = Overlay(
     _standard_subprocess,
     create_subprocess_exec=create_subprocess_exec,

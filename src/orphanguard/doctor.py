@@ -1,6 +1,7 @@
 """``orphanguard doctor``: what this host can guarantee, what it can't, and why.
 
-It finds out by doing. It guesses nothing from a version.
+Each answer comes from trying: nothing is guessed from a version. The trials leave no process and no fd behind. Needs
+what starting a child needs, and the C programs of ``_bin``; what is missing becomes an answer.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ can be guarded, 1 if not. Readers of the JSON must ignore members that they do n
 
 @dataclass(frozen=True)
 class Finding:
-    """``ok``: None where it is for information. ``why``: the refusal in the kernel's words, or what it means."""
+    """One line of the report."""
 
     name: str
-    ok: bool | None
-    why: str = ""
+    ok: bool | None  #: None: for information only
+    why: str = ""  #: the refusal in the kernel's words, or what the answer means
     needed: bool = False  #: without it no child is started
 
 
 def lifeline() -> list[Finding]:
+    """Opens a lifeline: whether that works, and whether the lifeline hangs on a tether."""
     held, _gives_back = lifelines.held()
     try:
         lifelines.open(held, pdeathsig=False)
@@ -52,16 +54,18 @@ def lifeline() -> list[Finding]:
 
 
 def pdeathsig() -> Finding:
+    """Opens a lifeline for a forked child, which includes a rehearsal of PR_SET_PDEATHSIG in the main thread."""
     held, _gives_back = lifelines.held()
     try:
         lifelines.open(held, pdeathsig=True)
     except OSError as error:
-        return Finding("pdeathsig", False, str(error), needed=True)  # in the main thread it must be there as well
+        return Finding("pdeathsig", False, str(error), needed=True)  # the main thread starts no child without it
     main = arming.is_main_thread()
     return Finding("pdeathsig", main, "the second layer" if main else "not in this thread, which is not the main one")
 
 
 def global_root() -> Finding:
+    """Whether the kernel lets a lifeline's signal reach children of any uid."""
     if arming.is_global_root():
         return Finding("global root", True, "a lifeline reaches children whatever uids they take")
     why = "root of this user namespace alone" if os.geteuid() == 0 else "an ordinary user"
@@ -69,7 +73,7 @@ def global_root() -> Finding:
 
 
 def launcher() -> Finding:
-    """Of ``Popen(user=)``; without it a copy of the parent's memory does the same."""
+    """Executes orphanguard-launch, which ``Popen(user=)`` uses. Without it, a copy of the parent's memory is made."""
     try:
         with Popen([LAUNCH], stdin=subprocess.DEVNULL):
             pass
@@ -79,7 +83,7 @@ def launcher() -> Finding:
 
 
 def identity() -> list[Finding]:
-    """A child that is started, waited for and reaped behind our back."""
+    """Starts a child and reaps it by its pid, as other code may do: whether the kernel then keeps the exit status."""
     try:
         os.close(pidfds.open(os.getpid()))
         with warnings.catch_warnings(record=True) as lost:
@@ -96,6 +100,7 @@ def identity() -> list[Finding]:
 
 
 def containment(mode: str) -> Finding:
+    """Runs a command under a supervisor with the containment ``mode``."""
     covers = {
         "subreaper": "the tree, unless the supervisor itself is killed",
         "cgroup": "the tree, setuid programs of root included, unless the supervisor itself is killed",
@@ -117,7 +122,7 @@ def containment(mode: str) -> Finding:
 
 
 def circumstances() -> list[Finding]:
-    """What the answers depend on."""
+    """What the other answers depend on: kernel, user, seccomp, SIGCHLD."""
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     seccomp = {"0": "none", "1": "strict", "2": "filters are active"}.get(status.get("Seccomp", ""), "unknown")
     ignored = int(status.get("SigIgn", "0"), 16) >> (signal.SIGCHLD - 1) & 1
@@ -130,7 +135,7 @@ def circumstances() -> list[Finding]:
 
 
 def privileges() -> list[Finding]:
-    """With the ``prctl`` extra: what may clear PDEATHSIG or keep signals from children."""
+    """What may clear PDEATHSIG or keep signals from children. Needs the extra ``prctl`` (python-prctl)."""
     try:
         import prctl  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
@@ -146,12 +151,13 @@ def privileges() -> list[Finding]:
 
 
 def examine() -> list[Finding]:
-    """What was found, in the order in which it is told."""
+    """All findings, in the order of the report."""
     trees = [containment(mode) for mode in ("subreaper", "cgroup", "pidns")]
     return [*circumstances(), global_root(), *lifeline(), pdeathsig(), *identity(), launcher(), *trees, *privileges()]
 
 
 def main(arguments: list[str]) -> int:
+    """Prints the report. Returns 0 if children can be guarded, 1 if not, 125 for an unknown argument."""
     if arguments in (["--help"], ["-h"]):
         print(USAGE, end="")
         return 0

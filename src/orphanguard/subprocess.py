@@ -1,6 +1,9 @@
 """``subprocess`` with guarded programs: ``from orphanguard import subprocess`` is the whole migration.
 
-`Popen` and what is built on it are ours; the other public names are the standard module's.
+`Popen`, `run`, `call` and the other functions that start programs are orphanguard's. All other public names are the
+standard module's, which is not patched. Each program is guarded as `Popen` says.
+
+Needs the seam in _stdlib/subprocess.py, which runs the standard library's own functions.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from ._core.fds import OwnFd
     from ._core.guard import Containment, Guard, Tree
 
-if not TYPE_CHECKING:  # gevent may have put its own functions in the place of the standard library's by then
+if not TYPE_CHECKING:  # gevent may have replaced functions of the standard module already
     _standard = _gevent.Unpatched(_standard)
 
 __all__ = ["Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"]
@@ -28,38 +31,40 @@ __all__ += [name for name in _standard.__all__ if name not in __all__]
 class Popen(_seam.Popen[AnyStr]):
     """`subprocess.Popen` whose program dies with this process, and not before.
 
-    Arguments, attributes, methods and exceptions are those of `subprocess.Popen`, and:
+    Arguments, attributes, methods and exceptions are those of `subprocess.Popen`. In addition:
 
     ``death_signal``: what the kernel sends when this process is gone, a number or a name (``"SIGTERM"``, ``"TERM"``).
-    Another one than SIGKILL is only a signal, not a death.
+    Any signal but SIGKILL is only a signal, not a death.
     ``guard``: False starts the program unguarded.
-    ``tree``: ends everything that the program starts as well, setsid and double forks included: when this process
-    is gone, when the program ends, and on `kill`. ``True`` or ``"subreaper"`` needs nothing and changes nothing that
-    the program can see; ``"cgroup"`` and ``"pidns"`` contain better, on hosts that allow it.
-    ``grace``: seconds between the death signal to the tree, SIGTERM unless ``death_signal`` says otherwise, and
-    SIGKILL, although this process is gone. Implies ``tree=True``.
+    ``tree``: also ends everything that the program starts, setsid and double forks included: when this process is gone,
+    when the program ends, and on `kill`. ``True`` or ``"subreaper"`` needs no privilege; ``"cgroup"`` and ``"pidns"``
+    contain better, on hosts that allow it.
+    ``grace``: seconds between the first signal to the whole tree (SIGTERM, or ``death_signal``) and SIGKILL. It holds
+    even when this process is gone. Implies ``tree=True``.
 
-    Guaranteed on Linux 5.10 and later: when this process is gone, however it ended, the kernel kills the program;
-    while this process lives, nothing of ours kills it, whichever thread started it, unless this process closes
-    all its fds or executes another program. A program that becomes root in all its user ids under a parent that
-    is not (``sudo``) escapes; docs/design.md lists what else does. What the program itself starts is not covered
-    without ``tree``.
+    Guaranteed on Linux 5.10 and later: when this process is gone, however it ended, the kernel kills the program. While
+    this process lives, orphanguard does not kill the program, whichever thread started it, unless this process closes
+    all its fds or executes another program. A program escapes if it becomes root in all its user ids (``sudo``) under a
+    parent that is not root; docs/promise.md lists what else escapes. Processes that the program starts are covered only
+    with ``tree``.
 
-    With ``tree`` there is a supervisor between the two: ``pid`` is the supervisor's, ``command_pid`` the program's,
-    ``containment`` how the tree is held together. The supervisor is in the program's session and process group, and
-    ends as the program did. `kill` is for the whole tree and so is `terminate`, which with a ``grace`` ends it in
-    good order; `send_signal` is for the program. What outlives SIGKILL for five seconds is named on stderr, and
-    ``returncode`` is 125. Somebody who kills the supervisor itself ends the program alone, except under ``"pidns"``.
+    With ``tree`` a supervisor stands between this process and the program: ``pid`` is the supervisor's, ``command_pid``
+    the program's. The supervisor is in the program's session and process group, and ends as the program has ended.
+    `kill` and `terminate` go to the whole tree, and with a ``grace`` `terminate` starts the grace; `send_signal` goes
+    to the program. If a process of the tree outlives SIGKILL for five seconds, it is named on stderr and ``returncode``
+    is 125. If other code kills the supervisor, the program dies and what it has started lives on, except under
+    ``"pidns"``.
 
-    Signals go to the program by its pidfd, never to another process that got its pid. ``wait(timeout)`` sleeps
-    until the program ends; it does not poll. ``returncode`` is right even if somebody else reaped the program, on
-    Linux 6.15 and later; before that it is 255 then, with a `StatusLostWarning`.
+    Signals go by pidfd, never to another process that got the pid. ``wait(timeout)`` sleeps until the program ends; it
+    does not poll. If other code reaps the program, ``returncode`` is right on Linux 6.15 and later; on older kernels
+    it is 255, with a `StatusLostWarning`.
 
-    Raises `GuardUnavailable` (an OSError) if the kernel can't keep the promise, and ValueError if there is no
-    such ``death_signal``, ``tree`` or ``grace``. A failed start leaves nothing behind.
+    Raises `GuardUnavailable` (an OSError) if the kernel can't keep the promise; ValueError if there is no such
+    ``death_signal``, ``tree`` or ``grace``, or if ``tree`` or ``grace`` comes with ``guard=False``; TypeError if
+    ``death_signal`` or ``grace`` has a wrong type. A failed start leaves no process, zombie or fd behind.
     """
 
-    _held_while_it_runs = False  # by nobody else: see orphanguard._core.waiting
+    _held_while_it_runs = False  # nobody but the user holds a Popen: see _core/waiting.py
 
     @shows(_standard.Popen.__init__)
     def __init__(
@@ -76,13 +81,13 @@ class Popen(_seam.Popen[AnyStr]):
 
     @property
     def command_pid(self) -> int | None:
-        """The program's own pid, under a supervisor (``tree=``), whose pid is ``pid``."""
+        """The program's own pid under ``tree=``, where ``pid`` is the supervisor's. None without a supervisor."""
         supervisor = None if self._child is None else self._child.supervisor
         return None if supervisor is None else supervisor.command_pid
 
     @property
     def containment(self) -> Containment | None:
-        """How the tree is held together: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``."""
+        """What holds the tree together: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``. None without a supervisor."""
         supervisor = None if self._child is None else self._child.supervisor
         return None if supervisor is None else supervisor.containment
 
@@ -100,19 +105,22 @@ class Popen(_seam.Popen[AnyStr]):
         return started_child(pdeathsig=plan.pdeathsig, signal=plan.signal, flat=flat)
 
     def send_signal(self, sig: int) -> None:
-        """Sends ``sig`` to the program, by its pidfd. Does nothing if it has been reaped."""
+        """Sends ``sig`` to the program, by its pidfd. Does nothing if the program has been reaped."""
         self.poll()
         if self.returncode is None and self._child is not None:
             self._child.send_signal(sig)
 
     def terminate(self) -> None:
-        """Sends SIGTERM to the program; to the whole ``tree``, which ends if there is a ``grace``."""
+        """Sends SIGTERM to the program, or under ``tree=`` to the whole tree.
+
+        With a ``grace`` the whole tree gets the death signal, and SIGKILL when the grace is over.
+        """
         self.poll()
         if self.returncode is None and self._child is not None:
             self._child.terminate()
 
     def kill(self) -> None:
-        """Sends SIGKILL to the program; to the whole ``tree``."""
+        """Sends SIGKILL to the program, or under ``tree=`` to the whole tree."""
         self.poll()
         if self.returncode is None and self._child is not None:
             self._child.kill()
@@ -122,7 +130,7 @@ class Popen(_seam.Popen[AnyStr]):
         runs = self._child is not None and self.returncode is None
         return text[:-1] + " guarded>" if runs and self._plan.guarded else text
 
-    # For orphanguard.wait:
+    # For _core/waiting.py:
 
     def _started_child(self) -> Child:
         if self._child is None:
@@ -135,15 +143,16 @@ class Popen(_seam.Popen[AnyStr]):
         if self.returncode is None and self._child is not None:
             self.returncode = self._child.returncode
 
-    # For an event loop:
-
     def _dup_pidfd(self) -> OwnFd:
+        """A copy of the pidfd, for an event loop to watch: this object closes its own when the program is reaped."""
         from ._core.fds import duplicate
 
         assert self._child is not None
         return duplicate(self._child.pidfd)
 
 
+# The standard library's functions. Each finds the name that it looks up in this module, at each call: so a Popen that a
+# test has put here is used.
 call = _seam.borrowed(_standard.call, "Popen", globals())
 check_call = _seam.borrowed(_standard.check_call, "call", globals())
 run = _seam.borrowed(_standard.run, "Popen", globals())
@@ -158,7 +167,7 @@ shows(Popen.__init__, _standard.run, without=("stdout", "capture_output", "check
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):  # list2cmdline and others are public without being in __all__
+    if name.startswith("_"):  # list2cmdline and others are public, but not in __all__
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_standard, name)
 

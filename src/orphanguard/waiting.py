@@ -1,4 +1,7 @@
-"""`wait` for many children at once: processes and programs in any mixture."""
+"""`wait` for many children at once: processes and programs in any mixture.
+
+The cost grows with the children that have finished, not with those that run. _core/waiting.py does the work.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,17 @@ __all__ = ["wait"]
 def wait(processes: Iterable[Started], timeout: float | None = None) -> list[Started]:
     """Waits until at least one of ``processes`` has finished, and returns those that have.
 
-    ``processes``: started `orphanguard.Process` and `orphanguard.Popen` objects of this process, in any mixture. Give
-    a set where there are thousands: the cost is that of those that have finished, not of those that are waited for.
-    ``timeout``: seconds; None waits for ever, 0 only looks. Returns an empty list when it is over, and
-    for no processes at all.
+    ``processes``: started `orphanguard.Process` and `orphanguard.Popen` objects of this process, in any mixture. Pass a
+    set if there are thousands: then the cost grows only with the number of finished children.
+    ``timeout``: seconds; None waits for ever, 0 only looks. When the timeout is over, or if ``processes`` is empty, the
+    result is an empty list.
 
-    The returned ones have been reaped: ``exitcode`` or ``returncode`` is set, and ``join()`` or ``wait()`` does not
-    block.
+    Each returned child has been reaped: ``exitcode`` or ``returncode`` is set, and ``join()`` or ``wait()`` does not
+    block. Several threads may call this at once.
 
-    Raises ValueError for a process that was not started, is closed, or belongs to another process, and TypeError for
-    what is neither; asyncio's own ``Process`` is waited for by its event loop. Safe from several threads at once.
-    ``multiprocessing.connection.wait`` works on the ``sentinel`` of a `Process` as well; a `Popen` has none.
+    Raises ValueError for a child that was not started, is closed, or belongs to another process, and TypeError for an
+    object of any other class. asyncio's own ``Process`` is such an object: its event loop waits for it.
+    ``multiprocessing.connection.wait`` takes the ``sentinel`` of a `Process`; a `Popen` has none.
     """
     handles: Collection[Any] = processes if isinstance(processes, Collection) else list(processes)
     return registry().wait(handles, timeout) if handles else []

@@ -1,4 +1,7 @@
-"""What type checkers and editors see of this package: all of multiprocessing, and the guarded four."""
+"""What type checkers and editors see of this package: all of multiprocessing, with the four guarded names in it.
+
+`make lint` (stubtest) compares this stub with the package. Needs typeshed's stubs of multiprocessing.
+"""
 
 from collections.abc import Callable, Iterable
 from multiprocessing import (

@@ -1,7 +1,8 @@
-"""What the contexts of the start methods share: where ``Pool``, ``Manager`` and the rest get their processes.
+"""What the guarded contexts of all start methods share: pools and managers whose processes are guarded.
 
-Every page that an import dirties is a page that each fork has to copy. So pools and managers are imported when somebody
-asks for one.
+All other methods of a context are the standard library's; they find the guarded ``Process`` in the context. Each page
+that an import dirties is a page that every fork copies, so pools and managers are imported when they are asked for.
+Needs _methods.py.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ else:
 
 
 class Guarded(_ContextBase):
-    """Mixed into the standard library's contexts."""
+    """Mixed into the standard library's context of each start method, ahead of it."""
 
     if TYPE_CHECKING:
         Process: ClassVar[type[GuardedProcess]]
@@ -47,11 +48,12 @@ class Guarded(_ContextBase):
         def get_context(self, method: str) -> Guarded: ...
 
     def get_context(self, method: str | None = None) -> Any:
+        """This context, or the guarded context of ``method``. ValueError if there is no such method."""
         return self if method is None else get_context(method)
 
     @explained
     def Manager(self) -> SyncManager:  # noqa: N802 (the standard library's name)
-        """Returns a manager with a running, guarded server process."""
+        """A manager whose guarded server process runs already."""
         from .managers import SyncManager
 
         manager = SyncManager(ctx=self.get_context())
@@ -66,7 +68,7 @@ class Guarded(_ContextBase):
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
     ) -> PoolType:
-        """Returns a pool of guarded workers."""
+        """A pool of guarded workers, including workers that replace others later."""
         from .pool import Pool
 
         return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())

@@ -1,6 +1,7 @@
 """The fork start method: the shim's at-fork handler arms the child before any Python runs in it.
 
-Before its own code it waits at a gate (csrc/shim/fork.c) until the parent holds its pidfd.
+The child waits at a gate until its parent has the child's pidfd, so the worker's own code does not run in a child that
+the parent does not know yet. Needs csrc/shim/fork.c, and the seam of ``popen_fork`` in _stdlib/multiprocessing.py.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Popen(GuardedPopen, popen_fork.Popen):
             self.adopt(child, process_obj)
         except BaseException:
             if child.inherited:
-                os._exit(1)  # interrupted before it was in its own code: it must not get into its parent's
+                os._exit(1)  # this is the child, interrupted ahead of its own code: it must not run its parent's
             self.take_back(child)
             raise
         finally:
@@ -50,7 +51,7 @@ class Popen(GuardedPopen, popen_fork.Popen):
 class ForkProcess(GuardedProcess, context.ForkProcess):
     """`multiprocessing.context.ForkProcess` whose child dies with this process, and not before."""
 
-    # The sentinel that it gets is its lifeline already.
+    # The standard library's: the sentinel that it gets is the lifeline already (the seam's launch_fork).
     _bootstrap = context.ForkProcess._bootstrap  # type: ignore[attr-defined]
 
     @staticmethod

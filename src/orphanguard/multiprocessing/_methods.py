@@ -1,7 +1,8 @@
-"""The start methods by their names: which one ``Process``, ``Pool`` and the others use.
+"""The start methods by their names, and `Process`, which takes the one that ``multiprocessing`` has.
 
-Every page that an import dirties is a page that each fork has to copy. So a start method's module is imported when
-somebody asks for that method, by the name in `_HOME`; ``orphanguard.multiprocessing`` imports the fork method.
+No context that looks guarded starts unguarded processes: `guarded_context` replaces or refuses what users pass in. Each
+page that an import dirties is a page that every fork copies, so a start method's module is imported when it is asked
+for; ``orphanguard.multiprocessing`` imports the fork method. Needs ``_Popen``, which the standard ``start`` calls.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ if TYPE_CHECKING:
 def get_context(method: str | None = None) -> Any:
     """The guarded context of ``method``: ``"fork"``, ``"spawn"`` or ``"forkserver"``.
 
-    None: of the start method that ``multiprocessing`` has (`multiprocessing.set_start_method`, or the running Python's
-    default).
+    None: that of the start method that ``multiprocessing`` has (`multiprocessing.set_start_method`, or the default of
+    the running Python).
 
-    It has all that the contexts of ``multiprocessing`` have: ``Process``, ``Pool``, ``Queue``, ``Manager``,
-    ``Lock`` and so on. Raises ValueError for an unknown method.
+    A guarded context has everything that a context of ``multiprocessing`` has: ``Process``, ``Pool``, ``Queue``,
+    ``Manager``, ``Lock`` and so on. Raises ValueError if there is no such method.
     """
     if method is None:
         method = multiprocessing.get_start_method()
@@ -60,15 +61,15 @@ def get_context(method: str | None = None) -> Any:
     if method not in _contexts:
         module, name = _HOME[method]
         made = getattr(import_module(f"{__package__}.{module}"), name)()
-        return _contexts.setdefault(method, made)  # one for all threads
+        return _contexts.setdefault(method, made)  # all threads get the same context
     return _contexts[method]
 
 
 def guarded_context(given: Any, name: str) -> Any:
-    """The guarded context for one that a user has given as ``name``. None gives the default one.
+    """The guarded context for ``given``, which a user has passed as the parameter ``name``. None: the default.
 
-    A standard context is replaced by the guarded one of the same method. Any other one must start guarded processes:
-    else TypeError, since its children would only look guarded.
+    A standard context is replaced by the guarded context of the same method. Raises TypeError for any other context
+    that starts unguarded processes, because its children would only look guarded.
     """
     if given is None:
         return get_context()
@@ -84,13 +85,24 @@ def guarded_context(given: Any, name: str) -> Any:
 class Process(GuardedProcess, multiprocessing.Process):
     """`multiprocessing.Process` whose child dies with this process, and not before.
 
-    Arguments, attributes, methods and exceptions are those of `multiprocessing.Process`, and so is the start
-    method. ``guard`` tells what is armed; ``sentinel`` is a pidfd.
+    Arguments, attributes, methods and exceptions are those of `multiprocessing.Process`, and so is the start method.
+    ``sentinel`` is a pidfd. In addition:
 
-    Guaranteed on Linux 5.10 and later: when this process is gone, however it ended (return, exception,
-    ``os._exit``, SIGKILL, crash), the kernel kills the child with SIGKILL; while this process lives, nothing
-    of ours kills it, whichever thread started it, unless this process closes all its fds or executes another
-    program. docs/design.md lists what defeats it.
+    ``tree``: also ends everything that the child starts, setsid and double forks included: when this process is gone,
+    when the child ends, and on `kill`; `terminate` goes to the whole tree. ``True`` or ``"subreaper"`` needs no
+    privilege; ``"cgroup"`` and ``"pidns"`` contain better, on hosts that allow it. A supervisor stands between this
+    process and the child: ``pid`` is the supervisor's, ``command_pid`` the child's own.
+    ``grace``: seconds between SIGTERM to the whole tree and SIGKILL. It holds even when this process is gone. Implies
+    ``tree=True``.
+
+    Guaranteed on Linux 5.10 and later: when this process is gone, however it ended (return, exception, ``os._exit``,
+    SIGKILL, crash), the kernel kills the child with SIGKILL. While this process lives, orphanguard does not kill the
+    child, whichever thread started it, unless this process closes all its fds or executes another program.
+    docs/promise.md lists what is not guaranteed.
+
+    Raises ValueError if there is no such ``tree`` or ``grace``, and TypeError if ``grace`` is no number. ``start()``
+    raises `GuardUnavailable` (an OSError) if the kernel can't keep the promise, and OSError if resources run out. A
+    failed start leaves no process, zombie or fd behind.
     """
 
     @staticmethod

@@ -1,4 +1,8 @@
-"""What the three start methods share: a guarded process, and its started child."""
+"""What the three start methods share: `GuardedProcess`, which users hold, and `GuardedPopen`, its started child.
+
+Children are waited for and signalled by pidfd, never by pid. A failed start leaves nothing behind. Needs a subclass for
+each start method (_fork.py, _spawn.py, _forkserver.py), and the seams in _stdlib/multiprocessing.py.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +29,20 @@ else:
 
 
 class GuardedPopen:
-    """Takes the place of ``multiprocessing.popen_fork.Popen``'s waiting and signalling.
+    """Replaces how ``multiprocessing.popen_fork.Popen`` waits for its child and signals it.
 
-    A subclass launches the child: it sets ``child`` and ``pdeathsig``, or raises and leaves nothing behind.
+    A subclass launches the child in ``_launch``, which sets ``pdeathsig`` and calls `adopt`, or raises and leaves
+    nothing behind.
     """
 
     child: Child
-    returncode: int | None  #: as `poll` or `wait` has last told
-    pdeathsig: bool  #: armed in the child, besides the lifeline
+    returncode: int | None  #: the last result of `poll` or `wait`
+    pdeathsig: bool  #: whether PDEATHSIG is armed in the child, besides the lifeline
     finalizer: Any
     _fds: list[int]
 
     def adopt(self, child: Child, process_obj: Any) -> None:
-        """The last step of a launch: from here on the child is waited for."""
+        """Takes over a child that runs. From here on `orphanguard._core.waiting` watches it."""
         waiting.registry().add(child, process_obj)
         self.child = child
         self.sentinel = child.pidfd
@@ -45,7 +50,7 @@ class GuardedPopen:
 
     @staticmethod
     def take_back(child: Child) -> None:
-        """A launch has failed, or an exception got into the middle of it: leaves no process, zombie or fd."""
+        """Undoes a launch that has failed or was interrupted by an exception: leaves no process, zombie or fd."""
         if child.pidfd >= 0:
             waiting.registry().remove(child)
             child.abort()
@@ -55,13 +60,14 @@ class GuardedPopen:
 
     @staticmethod
     def below(child: Child, process_obj: Any) -> Held:
+        """Prepares a supervisor above a worker that is about to be forked."""
         from ._below import Held
 
         return Held(child, process_obj._tree)
 
     @property
     def guard(self) -> Guard:
-        from .._core.guard import (  # when asked: dataclasses is large, and forks pay for it
+        from .._core.guard import (  # only when asked: it imports dataclasses, which is large, and forks copy its pages
             started_child,
             supervised_child,
         )
@@ -103,12 +109,12 @@ class GuardedPopen:
 
 
 class GuardedProcess(_ProcessBase):
-    """Mixed into the standard library's process classes: started armed, waited for by pidfd."""
+    """Mixed into the standard library's process classes, ahead of them: a child that starts armed."""
 
     _popen: GuardedPopen | None
 
     _tree: Options | None = None
-    _held_while_it_runs = True  # by multiprocessing.process._children
+    _held_while_it_runs = True  # multiprocessing.process._children holds it: see _core/waiting.py
 
     @explained
     def __init__(
@@ -133,13 +139,13 @@ class GuardedProcess(_ProcessBase):
 
     @property
     def command_pid(self) -> int | None:
-        """The worker's own pid, under a supervisor (``tree=``), whose pid is ``pid``."""
+        """The worker's own pid under ``tree=``, where ``pid`` is the supervisor's. None without a supervisor."""
         supervisor = None if self._popen is None else self._popen.child.supervisor
         return None if supervisor is None else supervisor.command_pid
 
     @property
     def containment(self) -> Containment | None:
-        """How the worker's tree is held together: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``."""
+        """What holds the worker's tree together: ``"subreaper"``, ``"cgroup"``, ``"pidns"``. None without ``tree=``."""
         return None if self._tree is None else self._tree.containment
 
     @property
@@ -179,8 +185,10 @@ class GuardedProcess(_ProcessBase):
         def _check_closed(self) -> None: ...
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
-        pipe that siblings hold open, and would cost the parent another fd."""
+        """Runs in the child, and makes its lifeline the sentinel of ``parent_process()``.
+
+        The standard library's sentinel is a pipe that siblings hold open, and it would cost the parent one more fd.
+        """
         armed = arming.armed()
         if armed < 0 and (above := supervised.current()) is not None:
             armed = above.lifeline

@@ -1,4 +1,9 @@
-"""The spawn start method: the shim's clone() arms the child before it executes the new interpreter."""
+"""The spawn start method: the shim's clone() arms the child before the child executes the new interpreter.
+
+The new interpreter learns the fd of its lifeline before it imports anything of the user's (_arrival.py). Under
+``tree=`` the shim starts orphanguard-run, which starts the interpreter. Needs csrc/shim/spawn.c, and the seam of
+``popen_spawn_posix`` in _stdlib/multiprocessing.py.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+def _spawnv_below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+    """`spawnv` below the supervisor of ``child``. Returns the supervisor's pid when the interpreter is executed."""
     from .._core.supervisor import blamed, command, words
 
     assert child.supervisor is not None
@@ -36,7 +42,10 @@ def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> 
 
 
 def spawnv(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-    """``util.spawnv_passfds``, armed: fills in ``child``, whose lifeline it uses, and returns its pid."""
+    """Takes the place of ``util.spawnv_passfds``: starts ``path``, armed on the lifeline of ``child``.
+
+    Fills in ``child``, and returns its pid.
+    """
     spawning.spawn(spawning.request(child.held), [path], args, keep_fds=list(fds), executable=os.fsdecode(path))
     return child.pid
 
@@ -50,7 +59,7 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
         copy = OwnFd()
 
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-            return (spawnv if child.supervisor is None else _below)(child, path, args, fds)
+            return (spawnv if child.supervisor is None else _spawnv_below)(child, path, args, fds)
 
         def first_data() -> Arming:
             if copy.fd >= 0:
@@ -65,7 +74,7 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
                 from .._core.supervisor import Supervisor
 
                 child.supervisor = Supervisor(process_obj._tree)  # type: ignore[attr-defined]
-                copy = duplicate(child.lifeline)  # for the worker; the other one stays the supervisor's
+                copy = duplicate(child.lifeline)  # the worker's; the supervisor has the original
             seam.launch_spawn(self, process_obj, start, first_data)
             self.adopt(child, process_obj)
         except BaseException:

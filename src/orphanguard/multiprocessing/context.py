@@ -1,4 +1,8 @@
-"""``multiprocessing.context`` with guarded contexts and processes."""
+"""``multiprocessing.context`` with guarded contexts and processes.
+
+The contexts of all start methods are loaded here. All other public names are the standard module's, except
+``DefaultContext``, whose processes are unguarded.
+"""
 
 from __future__ import annotations
 
