@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
+SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*.* csrc/*/*.*)
 
 .PHONY: demo test fresh conformance lint dist stress kills kernels bench bench-quick bench-costs bench-peers \
     supervisor-checks clean
@@ -64,7 +64,7 @@ lint: $(VENV)/.ready
 	    $(VENV)/bin/mypy --python-version $$version tests/typing && \
 	    $(VENV)/bin/pyright --pythonversion $$version || exit 1; done
 	@$(VENV)/bin/stubtest --concise --allowlist tests/typing/stubtest.txt $(STUBS)
-	@for source in csrc/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) -Icsrc $$source || exit 1; done
+	@for source in csrc/*.c csrc/*/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) -Icsrc $$source || exit 1; done
 	@echo lint: clean
 
 dist: $(VENV)/.ready

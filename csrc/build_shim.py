@@ -19,7 +19,7 @@ ffibuilder.set_source(
     '#include "shim_api.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
-    depends=["csrc/shim.h", "csrc/shim_api.h", "csrc/launcher.h", "csrc/kernel.h"],
+    depends=["csrc/shim.h", "csrc/shim_api.h", "csrc/launcher/launcher.h", "csrc/kernel.h"],
     extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", *EXTRA],
     extra_link_args=["-pthread", *[flag for flag in EXTRA if flag.startswith("-fsanitize")]],
 )

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
-#include "launcher.h"
+#include "launcher/launcher.h"
 
 /* The child's stack, a part of its parent's: a dozen shallow calls, execve()
  * among them, and no signal handler. CPython's smallest thread has 32 KiB. */

@@ -5,18 +5,18 @@
 
 #include "supervisor.h"
 
+#include "supervisor.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <strings.h>
 #include <unistd.h>
 
 #ifndef ORPHANGUARD_VERSION
@@ -27,7 +27,7 @@
 #define DEFAULT_GRACE 5000
 
 struct options options = {
-    .status_fd = -1, .control_fd = -1, .lifeline_fd = -1, .parent_fd = -1, .group_count = -1, .gid = -1, .uid = -1};
+    .control_fd = -1, .lifeline_fd = -1, .parent_fd = -1, .group_count = -1, .gid = -1, .uid = -1};
 
 static const char help[] =
     "Usage: orphanguard-run [OPTIONS] [--] COMMAND [ARG...]\n"
@@ -71,93 +71,6 @@ static const struct {
     {"STKFLT", SIGSTKFLT},
 #endif
 };
-
-/* --- what is said ------------------------------------------------------- */
-
-/* Once the command runs, we must hold no end of a pipe: a reader waits for as
- * long as anybody has one. O_PATH refers to it without being one. But a file is
- * kept open: to open it anew would be to write at another place. */
-static int stderr_fd = STDERR_FILENO;
-static bool reopen_stderr;
-
-int detach_stderr(void)
-{
-    struct stat about;
-    reopen_stderr = fstat(STDERR_FILENO, &about) < 0 || !S_ISREG(about.st_mode);
-    stderr_fd = reopen_stderr ? open("/proc/self/fd/2", O_PATH | O_CLOEXEC)
-                              : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return stderr_fd;
-}
-
-static void put(int fd, const char *line, size_t length)
-{
-    struct pollfd room = {.fd = fd, .events = POLLOUT};
-    if (poll(&room, 1, 0) == 1 && room.revents & POLLOUT) {
-        ssize_t written = write(fd, line, length);
-        (void)written;
-    }
-}
-
-void say(const char *format, ...)
-{
-    static const char prefix[] = "orphanguard-run: ";
-    char line[1024], path[32];
-    va_list arguments;
-    memcpy(line, prefix, sizeof prefix);
-    va_start(arguments, format);
-    int length = vsnprintf(line + sizeof prefix - 1, sizeof line - sizeof prefix, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        return;
-    size_t end = strlen(line);
-    line[end++] = '\n';
-    int fd = stderr_fd;
-    if (reopen_stderr) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", stderr_fd);
-        fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    }
-    put(fd, line, end);
-    if (reopen_stderr && fd >= 0)
-        close(fd);
-}
-
-void report(const char *format, ...)
-{
-    char line[1024]; /* below PIPE_BUF: written whole or not at all */
-    va_list arguments;
-    if (options.status_fd < 0)
-        return;
-    va_start(arguments, format);
-    int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    if (length > 0 && (size_t)length < sizeof line)
-        put(options.status_fd, line, (size_t)length);
-}
-
-/* `code`: an errno, or 0. */
-_Noreturn void die(int status, int code, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    /* A program that has started us reads it, and raises an exception. */
-    if (options.lifeline_fd < 0 || options.status_fd < 0) {
-        if (code)
-            say("%s: %s", text, strerror(code));
-        else
-            say("%s", text);
-    }
-    for (char *at = text; *at; at++)
-        if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\')
-            *at = '?';
-    report("{\"event\": \"failed\", \"exit\": %d, \"errno\": %d, \"what\": \"%s\"}\n", status, code, text);
-    leave_containment();
-    _exit(status);
-}
-
-/* --- the command line --------------------------------------------------- */
 
 const char *containment_name(void)
 {
@@ -329,11 +242,11 @@ void parse_options(int argc, char **argv)
         else if ((value = value_of("--tree", &word)))
             options.tree = parse_tree(value);
         else if ((value = value_of("--status-fd", &word)))
-            options.status_fd = parse_fd("--status-fd", value, O_WRONLY);
+            output.status_fd = parse_fd("--status-fd", value, O_WRONLY);
         else if ((value = value_of("--control-fd", &word)))
             options.control_fd = parse_fd("--control-fd", value, O_RDONLY);
         else if ((value = value_of("--lifeline-fd", &word)))
-            options.lifeline_fd = parse_fd("--lifeline-fd", value, O_RDONLY);
+            options.lifeline_fd = parse_fd("--lifeline-fd", value, O_RDONLY), output.to_program = true;
         else if ((value = value_of("--parent-fd", &word)))
             parse_parent_fd(value);
         else if ((value = value_of("--parent-pid", &word)))

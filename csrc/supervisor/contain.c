@@ -11,7 +11,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -151,21 +150,9 @@ static void make_pid_namespace(void)
     own_mounts = true;
 }
 
-/* Not that of another pid namespace either, where our numbers are somebody
- * else's. */
-static bool proc_is_ours(void)
-{
-    char self[16];
-    ssize_t length = readlink("/proc/self", self, sizeof self - 1);
-    if (length < 0)
-        return false;
-    self[length] = 0;
-    return atoi(self) == getpid();
-}
-
 void contain(void)
 {
-    refuse_other_children();
+    output.cleanup = leave_containment;
     if (!proc_is_ours())
         die(EXIT_OURS, 0, "--tree=%s: no /proc of this pid namespace, and it takes that to find what to end",
             containment_name());
