@@ -1,4 +1,10 @@
-/* jobs.c */
+/* Job control: the supervisor stops and goes on with the command.
+ *
+ * A shell watches the supervisor in place of the command. So when a signal stops the command, the supervisor stops by
+ * the same signal, and when the shell continues the supervisor, the command goes on. A stopped supervisor wakes for all
+ * that ends the tree: the end of the command, an order, the parent's death.
+ *
+ * It needs the command's pidfd, and the caller's handler of SIGCONT. */
 
 #include "supervisor.h"
 
@@ -13,8 +19,7 @@
 
 #include "kernel.h"
 
-/* What happened to the command; true if somebody else has continued it since the
- * last look. */
+/* Notes whether the command is stopped. Returns true if another process has continued it since the last look. */
 bool look_at_stops(void)
 {
     bool continued = false;
@@ -30,20 +35,22 @@ bool look_at_stops(void)
     return continued;
 }
 
-/* Stops this process by `sig`, as the command was. Whoever is stopped sees
- * nothing: not that the command was killed meanwhile, nor that it was continued
- * just before, nor, if it came just before, an order or its parent's death. So a
- * helper that is not stopped sends us `sig`, looks whether the command still is,
- * and waits for any of these. It signals by a pipe that we
- * own, F_SETSIG, since from inside a pid namespace it could not by a pidfd.
- * SIGCONT is handled at once meanwhile: were it pending, as it is for a
- * signalfd, the stop signal would discard it, and nobody would go on. */
+/* Stops the supervisor by `sig`, the signal that stopped the command, until there is something to do.
+ *
+ * A stopped process sees nothing: not that the command was killed meanwhile, or continued just before the stop. It does
+ * not see an order or the parent's death either, if these came just before the stop. So a helper, which does not stop,
+ * sends the supervisor `sig`, looks whether the command is still stopped, waits for any of these events, and sends
+ * SIGCONT. It signals by a pipe that the supervisor owns (F_SETSIG), because from inside a pid namespace it could not
+ * by a pidfd.
+ *
+ * Meanwhile `on_continue` handles SIGCONT at once. A signalfd would need it blocked, and then the stop signal would
+ * discard the pending SIGCONT, and nobody would continue the supervisor. */
 void stop_with_command(int sig, void (*on_continue)(int, siginfo_t *, void *))
 {
     int wake[2] = {-1, -1}, sent[2] = {-1, -1};
     struct sigaction deflt = {.sa_handler = SIG_DFL}, go_on = {.sa_flags = SA_SIGINFO};
     char byte = 0;
-    command.stopped = 0; /* seen; if it still is, whoever continues us continues it */
+    command.stopped = 0; /* dealt with: if it is still stopped afterwards, the SIGCONT that wakes us goes on to it */
     if (pipe2(wake, O_CLOEXEC) < 0 || pipe2(sent, O_CLOEXEC) < 0 || fcntl(wake[0], F_SETOWN, getpid()) < 0 ||
         fcntl(wake[0], F_SETSIG, sig) < 0 || fcntl(wake[0], F_SETFL, O_ASYNC) < 0)
         goto done;
@@ -55,24 +62,25 @@ void stop_with_command(int sig, void (*on_continue)(int, siginfo_t *, void *))
         struct pollfd ends[] = {
             {command.fd, POLLIN, 0}, {options.control_fd, POLLIN, 0}, {watched.parent_fd, POLLIN, 0}};
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-        close(command.leash[1]);
-        /* We are told when that is over: a reader of the first write could be quicker than its signal, and our own
-         * end closes the pipe, which is an event as well. */
+        close(command.lifeline[1]);
+        /* `sent` tells the supervisor that `sig` was sent. The byte in `wake` could not: its reader could be quicker
+         * than the signal. F_SETSIG comes before `sent`, because the helper's end closes the pipe, which is an event
+         * too, and must not stop the supervisor again. */
         if (write(wake[1], &byte, 1) != 1 || fcntl(wake[0], F_SETSIG, SIGCONT) < 0 || write(sent[1], &byte, 1) != 1)
             _exit(1);
         if (is_stopped(command.pid))
             poll(ends, 3, -1);
         _exit(write(wake[1], &byte, 1) != 1);
     }
-    close(sent[1]); /* so that the helper's end would be the end of the file */
+    close(sent[1]); /* so that read() below returns if the helper dies */
     sent[1] = -1;
     if (helper > 0) {
         set_mask(~(signal_bit(sig) | signal_bit(SIGCONT)));
         while (read(sent[0], &byte, 1) < 0 && errno == EINTR)
-            ; /* stopped in here */
+            ; /* the supervisor is stopped in here */
         set_mask(~UINT64_C(0));
-        /* Until it is gone: its end of the pipe is our SIGCONT, and would undo the next stop. It is ours and not
-         * reaped, so its pid is its own. */
+        /* The supervisor waits until the helper is gone: a SIGCONT that came from it later would undo the next stop.
+         * The helper is our child and not reaped, so its pid is not another's. */
         kill(helper, SIGKILL);
         while (waitpid(helper, NULL, 0) < 0 && errno == EINTR)
             ;

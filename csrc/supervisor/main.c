@@ -1,23 +1,20 @@
-/* orphanguard-run: runs a command and ends everything below it, when the
- * command ends, when our parent dies, or when it is told to.
+/* orphanguard-run, the supervisor: runs a command, and ends everything below it when the command ends, when the parent
+ * dies, or when it is told to. This file is the event loop and the ending of the tree.
  *
- * Waiting. One epoll over the parent's pidfd, the control fd, a signalfd and,
- * while the tree is ended, a timer. The command needs none of its own: its end,
- * its stops and the deaths of all that we adopt are SIGCHLD, and a pidfd would
- * spin while a debugger holds the dead command from us.
+ * Waiting. One epoll watches the parent's pidfd, the control fd, a signalfd and, while the tree is ended, a timer. The
+ * command's pidfd is not among them: the command's end, its stops, and the deaths of all adopted processes arrive as
+ * SIGCHLD, and its pidfd would make the loop spin while a debugger withholds the dead command from us.
  *
- * The witness of the parent's death is its pidfd: one that it has opened of
- * itself and we have inherited, or one that we open while it is above us. Nothing else ends the tree on its behalf. The lifeline and PDEATHSIG only
- * wake us, with SIGCONT, should we be stopped then.
+ * The witness. A pidfd of the parent tells of its death. The parent opened this pidfd and we inherited it, or we opened
+ * it while the parent was above us. Nothing else ends the tree on the parent's behalf. The lifeline and PDEATHSIG send
+ * SIGCONT; they only wake the supervisor if it is stopped at that moment.
  *
- * Being invisible. The command is in our process group and session, where it
- * would be without us, so the terminal, the shell and whoever signals the group
- * reach it themselves. We block all signals and pass on those that were for us
- * alone; those of the kernel (si_code > 0) are for the group. Only SIGHUP and
- * SIGCONT of a terminal that hangs up go to the session's leader alone, which
- * without us would be the command. When it stops we stop, by the same signal.
- * Not told apart: a kill() of the whole group by another process; the command
- * gets that one twice. */
+ * Being invisible. The command is in the supervisor's process group and session, where it would be without us. So the
+ * terminal, the shell and anybody who signals the group reach the command themselves. The supervisor blocks all signals
+ * and passes on those that were sent to it alone. Signals of the kernel (si_code > 0) are for the group, with one
+ * exception: when a terminal hangs up, SIGHUP and SIGCONT go to the session's leader alone, which without us would be
+ * the command. When the command stops, the supervisor stops by the same signal. One case cannot be told apart: if
+ * another process signals the whole group by kill(), the command gets the signal twice. */
 
 #include "supervisor.h"
 
@@ -30,11 +27,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Seconds after SIGKILL until what still lives is given up. A process of many
- * gigabytes takes more than one to be torn down. */
+/* Seconds after SIGKILL until the supervisor gives up on what still lives. The kernel takes more than one second to
+ * tear down a process of many gigabytes. */
 #define PATIENCE 5
 
-/* ENDING: the death signal was sent. KILLING: SIGKILL. */
+/* ENDING: the death signal was sent, and the grace runs. KILLING: SIGKILL was sent. */
 static enum { RUNNING, ENDING, KILLING } state;
 static int seconds_left = PATIENCE;
 
@@ -61,6 +58,7 @@ static void end_tree(const char *why, int sig, long grace)
     }
 }
 
+/* Ends as the command has ended, or with 125 if something lives on. */
 static _Noreturn void finish(int survivors)
 {
     leave_containment();
@@ -69,16 +67,16 @@ static _Noreturn void finish(int survivors)
     report("{\"event\": \"ended\", \"%s\": %d}\n", exited ? "exit" : "signal", status);
     if (exited)
         _exit(status);
-    /* No second core dump; the command has had its own. */
+    /* The command has dumped its core already, if any. The supervisor shall not dump a second one. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     struct sigaction deflt = {.sa_handler = SIG_DFL};
     sigaction(status, &deflt, NULL);
     kill(getpid(), status);
     set_mask(~signal_bit(status));
-    _exit(128 + status); /* the init of a pid namespace can't kill itself */
+    _exit(128 + status); /* reached by the init of a pid namespace, which cannot kill itself */
 }
 
-/* Reaps whoever there is; false when nobody is left. */
+/* Reaps all dead children. Returns false when no child is left. */
 static bool reap(void)
 {
     siginfo_t info;
@@ -115,8 +113,8 @@ static void timer_fired(void)
     }
 }
 
-/* One byte, one order. The end of the file is none: whoever holds the other end
- * may drop it (a handle that is garbage collected). */
+/* Each byte is an order. The end of the file is none: a program may drop its end of the pipe, with a handle that is
+ * garbage collected. */
 static void read_control(void)
 {
     unsigned char orders[64];

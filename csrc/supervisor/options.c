@@ -1,9 +1,10 @@
-/* The command line of orphanguard-run, and what it says.
+/* The command line of orphanguard-run.
  *
- * No getopt: the first word that is no option is the command, and every word
- * after it belongs to the command, whatever it looks like. */
-
-#include "supervisor.h"
+ * After parse_options() all options are valid and agree with each other. Otherwise the supervisor ends with status 125
+ * before it has started anything. It needs report.c to say why.
+ *
+ * getopt() is not used. The first word that is no option is the command, and every word after it belongs to the
+ * command, whatever it looks like. */
 
 #include "supervisor.h"
 
@@ -23,7 +24,7 @@
 #define ORPHANGUARD_VERSION "unknown"
 #endif
 
-/* What a command gets to clean up when a signal was chosen and no time. */
+/* The time in ms that the tree gets to clean up if the caller has chosen a signal and no time. */
 #define DEFAULT_GRACE 5000
 
 struct options options = {
@@ -32,30 +33,33 @@ struct options options = {
 static const char help[] =
     "Usage: orphanguard-run [OPTIONS] [--] COMMAND [ARG...]\n"
     "Runs COMMAND and ends everything that it has started when COMMAND ends, or\n"
-    "when the process that called this dies, by kill -9 included.\n"
+    "when the process that called this dies, even by kill -9.\n"
     "\n"
-    "  --signal=SIG     what is sent to the tree first (KILL; with --grace TERM)\n"
-    "  --grace=TIME     how long after it SIGKILL follows: 5, 5s, 500ms, 2m\n"
+    "  --signal=SIG     the signal that the tree gets first (KILL; TERM with --grace)\n"
+    "  --grace=TIME     the time until SIGKILL follows: 5, 5s, 500ms, 2m\n"
     "                   (default: 5s with a --signal other than KILL)\n"
     "  --tree=MODE      subreaper (default), cgroup or pidns\n"
-    "  --status-fd=FD   write what happens there, as JSON lines\n"
+    "  --status-fd=FD   write events to FD, as JSON lines\n"
     "  --verbose        say on stderr what happens\n"
     "  -h, --help; -V, --version\n"
     "\n"
     "For programs that start this one:\n"
-    "  --parent-pid=PID   whose death ends the tree: the caller, or any process above\n"
-    "                     it ($$ in a subshell). If it is gone already, start nothing\n"
-    "  --parent-fd=FD     the same, by a pidfd\n"
-    "  --lifeline-fd=FD   armed for us by the caller\n"
+    "  --parent-pid=PID   the process whose death ends the tree: the caller, or any\n"
+    "                     process above it ($$ in a subshell). If it is gone already,\n"
+    "                     nothing is started\n"
+    "  --parent-fd=FD     the same process, by a pidfd\n"
+    "  --lifeline-fd=FD   a lifeline that the caller has armed for this process\n"
     "  --control-fd=FD    a byte is an order: 0 ends the tree, N sends signal N to\n"
     "                     COMMAND, 128+N to the whole tree (128+9 ends it at once)\n"
-    "  --child-pid=PID    supervise this child that we have already, no COMMAND\n"
-    "  --executable=PATH  what is executed as COMMAND; may be given several times\n"
+    "  --child-pid=PID    supervise a child that this process has already, in place\n"
+    "                     of COMMAND\n"
+    "  --executable=PATH  the file to execute as COMMAND; if given several times,\n"
+    "                     the files are tried in order\n"
     "  --uid=N --gid=N --groups=N,...   the ids of COMMAND\n"
     "\n"
-    "Exit status: that of COMMAND; if a signal killed it, this dies of the same one\n"
-    "(128+N in a shell). 125: orphanguard-run failed, or something outlived SIGKILL;\n"
-    "126: COMMAND cannot be executed; 127: COMMAND was not found.\n";
+    "Exit status: that of COMMAND. If a signal killed COMMAND, this program dies of\n"
+    "the same signal (128+N in a shell). 125: orphanguard-run failed, or a process\n"
+    "outlived SIGKILL; 126: COMMAND cannot be executed; 127: COMMAND was not found.\n";
 
 static const struct {
     const char *name;
@@ -101,15 +105,15 @@ static int parse_signal(const char *text)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         if (strcasecmp(name, signals[i].name) == 0)
             return signals[i].number;
-    if (strcasecmp(name, "RTMIN") == 0) /* not constants */
+    if (strcasecmp(name, "RTMIN") == 0) /* libc computes these two, so they cannot be in the table */
         return SIGRTMIN;
     if (strcasecmp(name, "RTMAX") == 0)
         return SIGRTMAX;
     die(EXIT_OURS, 0, "no such signal: '%s'", text);
 }
 
-/* As timeout(1), and ms; in milliseconds. A fraction of one counts as one, so
- * that no grace is cut to none. */
+/* Takes the durations of timeout(1), and those in ms. Returns milliseconds. A fraction of a millisecond counts as a
+ * whole one, so that a short grace does not become none. */
 static long parse_duration(const char *text)
 {
     static const struct {
@@ -141,8 +145,8 @@ static enum containment parse_tree(const char *text)
     die(EXIT_OURS, 0, "no such containment: '%s' (subreaper, cgroup, pidns)", text);
 }
 
-/* An fd that we were given: not for the command, unless it is one of the
- * standard ones, which it has anyway. */
+/* Returns an fd, open for `access`, that the command does not inherit. A standard fd stays the command's; the
+ * supervisor takes a copy of it. */
 static int parse_fd(const char *name, const char *text, int access)
 {
     long long fd;
@@ -203,7 +207,7 @@ static _Noreturn void print_and_exit(const char *text)
     _exit(write(STDOUT_FILENO, text, length) == (ssize_t)length ? 0 : EXIT_OURS);
 }
 
-/* The value of --NAME=VALUE or --NAME VALUE; NULL if the word is another. */
+/* Returns the value of --NAME=VALUE or --NAME VALUE, or NULL if `word` is another option. */
 static char *value_of(const char *name, char ***word)
 {
     size_t length = strlen(name);
@@ -223,7 +227,7 @@ void parse_options(int argc, char **argv)
     char *value;
     char **word = argc > 0 ? argv + 1 : argv;
     options.grace = -1;
-    options.executables = argv; /* the words that are done with make room */
+    options.executables = argv; /* the paths take the places of words that are parsed already */
     for (; *word && (*word)[0] == '-'; word++) {
         if (strcmp(*word, "--") == 0) {
             word++;
@@ -250,7 +254,7 @@ void parse_options(int argc, char **argv)
         else if ((value = value_of("--parent-fd", &word)))
             parse_parent_fd(value);
         else if ((value = value_of("--parent-pid", &word)))
-            options.parent = parse_pid("--parent-pid", value), options.parent_fd = -1; /* the last one counts */
+            options.parent = parse_pid("--parent-pid", value), options.parent_fd = -1; /* the last of the two counts */
         else if ((value = value_of("--child-pid", &word)))
             options.child = parse_pid("--child-pid", value);
         else if ((value = value_of("--executable", &word)))

@@ -1,4 +1,11 @@
-/* proc.c */
+/* What /proc says about processes: their state, their name, their parent, their children.
+ *
+ * Whatever is read of a process by its pid is old when it is used: that process may be gone, and its pid may be
+ * another's. Only is_my_child(), is_child_of() and is_above_us() exclude this, by pidfds. What the others return is
+ * only a hint, unless the caller knows that the process is not reaped yet. A list of children may lack some (see
+ * tree.c).
+ *
+ * It needs the /proc of the supervisor's own pid namespace. */
 
 #include "supervisor.h"
 
@@ -15,8 +22,7 @@
 
 struct pids pids;
 
-/* Not that of another pid namespace either, where our numbers are somebody
- * else's. */
+/* In the /proc of another pid namespace the same numbers are other processes. */
 bool proc_is_ours(void)
 {
     char self[16];
@@ -33,14 +39,14 @@ static void push(pid_t pid)
         size_t room = pids.room ? 2 * pids.room : 1024;
         pid_t *grown = realloc(pids.pid, room * sizeof *grown);
         if (!grown)
-            return; /* found when those above it are gone */
+            return; /* the supervisor finds this process when the processes above it are gone */
         pids.pid = grown;
         pids.room = room;
     }
     pids.pid[pids.count++] = pid;
 }
 
-/* Pushes the pids in a children file; false if there is no such file. */
+/* Pushes the pids in a file "children" of /proc; false if there is no such file. */
 static bool push_children(const char *path)
 {
     char buffer[4096];
@@ -61,7 +67,6 @@ static bool push_children(const char *path)
     return true;
 }
 
-/* The state and the parent of a process, and its name. */
 bool look_up(pid_t pid, char *state, pid_t *parent, char name[16])
 {
     char path[32], text[512];
@@ -74,7 +79,7 @@ bool look_up(pid_t pid, char *state, pid_t *parent, char name[16])
     if (got <= 0)
         return false;
     text[got] = 0;
-    /* The name may hold anything, parentheses too: it ends at the last one. */
+    /* The name may hold any byte, parentheses too, so it ends at the last parenthesis. */
     char *begin = strchr(text, '('), *end = strrchr(text, ')');
     if (!begin || !end || sscanf(end + 1, " %c %d", state, parent) != 2)
         return false;
@@ -92,7 +97,7 @@ bool is_stopped(pid_t pid)
     return look_up(pid, &process_state, &parent, name) && (process_state == 'T' || process_state == 't');
 }
 
-/* For messages. */
+/* For messages, which may take two names. */
 const char *name_of(pid_t pid)
 {
     static char names[2][16];
@@ -102,7 +107,7 @@ const char *name_of(pid_t pid)
     return look_up(pid, &state, &parent, name) ? name : "?";
 }
 
-/* A kernel without CONFIG_PROC_CHILDREN: slow, and right. */
+/* For a kernel without CONFIG_PROC_CHILDREN. It reads every process there is: slow, and right. */
 static void search_children(pid_t parent)
 {
     DIR *proc = opendir("/proc");
@@ -151,10 +156,9 @@ static bool exists(int pidfd)
     return send_signal(pidfd, 0) == 0 || errno == EPERM;
 }
 
-/* Whether the process of `pidfd` is a child of that of `parent_fd`. A pid stays
- * its process's own as long as that exists, a zombie included: so whoever
- * exists afterwards existed when PPid was read. The child is looked at again
- * by the signal itself. */
+/* Whether `pid` is a child of `parent`, whose pidfd is `parent_fd`. While a process exists, even as a zombie, no other
+ * process gets its pid. So if the parent exists after PPid was read, PPid meant this parent. The child may have gone
+ * before, and its pid may be another's; then the signal, which goes to the child's pidfd, finds nobody. */
 bool is_child_of(pid_t pid, pid_t parent, int parent_fd)
 {
     char state, name[16];
@@ -162,8 +166,8 @@ bool is_child_of(pid_t pid, pid_t parent, int parent_fd)
     return look_up(pid, &state, &its_parent, name) && its_parent == parent && exists(parent_fd);
 }
 
-/* Whether we descend from the process that has the pid `wanted` now. Each step up is verified as each step down is: who
- * lives on after its child has named it is that child's parent. */
+/* Whether the process that has the pid `wanted` now is above this one. Each step up is verified as a step down is. If
+ * both processes exist after the child has named its parent, the pidfds are those of a child and its parent. */
 bool is_above_us(pid_t wanted)
 {
     pid_t pid = getpid();

@@ -1,4 +1,7 @@
-/* report.c */
+/* What the supervisor says: lines on stderr for people, JSON objects on the status fd for programs, and why it failed.
+ *
+ * It never waits for a reader: a reader that does not read must not keep the tree alive. While the command runs, it
+ * holds no end of a pipe that is the command's stderr. It needs `output`, which options.c and contain.c fill in. */
 
 #include "supervisor.h"
 
@@ -12,9 +15,9 @@
 
 struct output output = {.status_fd = -1};
 
-/* Once the command runs, we must hold no end of a pipe: a reader waits for as
- * long as anybody has one. O_PATH refers to it without being one. But a file is
- * kept open: to open it anew would be to write at another place. */
+/* The reader of a pipe waits until nobody holds its write end. So once the command runs, the supervisor keeps stderr by
+ * an O_PATH fd, which refers to the pipe and is no end of it, and opens that anew for each line. Only a regular file
+ * stays open: a new description of it would write at its beginning. */
 static int stderr_fd = STDERR_FILENO;
 static bool reopen_stderr;
 
@@ -61,7 +64,7 @@ void say(const char *format, ...)
 
 void report(const char *format, ...)
 {
-    char line[1024]; /* below PIPE_BUF: written whole or not at all */
+    char line[1024]; /* at most PIPE_BUF: a pipe takes all of it or nothing */
     va_list arguments;
     if (output.status_fd < 0)
         return;
@@ -72,7 +75,7 @@ void report(const char *format, ...)
         put(output.status_fd, line, (size_t)length);
 }
 
-/* `code`: an errno, or 0. */
+/* Says why the supervisor ends, and ends it with `status`. `code` is an errno, or 0. */
 _Noreturn void die(int status, int code, const char *format, ...)
 {
     char text[512];
@@ -80,7 +83,7 @@ _Noreturn void die(int status, int code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    /* A program that has started us reads it, and raises an exception. */
+    /* A program that has started the supervisor reads the reason from the status fd, and raises it as an exception. */
     if (!output.to_program || output.status_fd < 0) {
         if (code)
             say("%s: %s", text, strerror(code));

@@ -1,4 +1,9 @@
-/* signals.c */
+/* Which signals the supervisor passes on to the command. The essay in main.c says why.
+ *
+ * The command gets what was sent to the supervisor alone. It does not get a second time what the kernel sends to the
+ * whole group, nor a SIGCONT that has continued it already.
+ *
+ * It needs all signals blocked, and jobs.c to tell who has continued the command. */
 
 #include "supervisor.h"
 
@@ -11,8 +16,8 @@ void to_command(int sig)
 {
     if (command.reaped)
         return;
-    /* Or, when the next one comes to us, it would pass for the continuation of a
-     * whole group, and a stop that is under way would stay. */
+    /* The kernel will report that the command goes on. If that passed for somebody else's doing, forward() would take
+     * the next SIGCONT for one of the whole group and not pass it on, and a stop that is under way would stay. */
     if (sig == SIGCONT && is_stopped(command.pid))
         command.continued_by_us = true;
     send_signal(command.fd, sig);
@@ -21,18 +26,19 @@ void to_command(int sig)
 static void forward(int sig, int code, pid_t sender)
 {
     if (sig == SIGCHLD || (code == SI_USER && sender == getpid()))
-        return; /* ours: SIGPIPE of a status fd that nobody reads */
+        return; /* of our own making: SIGPIPE, of a status fd that nobody reads */
     if (code > 0) {
         bool leader = getsid(0) == getpid();
         if (code != SI_KERNEL || !leader || (sig != SIGHUP && sig != SIGCONT))
             return;
     }
-    /* A shell's fg continues the whole group, the command too. */
+    /* A shell's fg continues the whole group, so the command has gone on already. */
     if (sig == SIGCONT && look_at_stops())
         return;
     to_command(sig);
 }
 
+/* A handler of SIGCONT, for stop_with_command(). */
 void continued(int sig, siginfo_t *info, void *unused)
 {
     int code = errno;

@@ -1,29 +1,27 @@
-/* Everything below: how it is found and signalled.
+/* Everything below the supervisor: how it is found and how it is signalled.
  *
- * The problem. A process group is left by one setsid(), a parent by one double
- * fork, and whatever is read of processes is old when it is used: pids are
- * recycled, and a tree forks while it is being killed.
+ * The problem. One setsid() leaves a process group, and one double fork leaves a parent. What is read about processes
+ * is old when it is used: pids are recycled, and a tree forks while it is being killed.
  *
- * Finding. We are the child subreaper: who loses its parent below us becomes
- * our child, so by the children's lists of /proc the whole tree can be walked
- * from us down, and nobody in it can leave.
+ * How the tree is found. The supervisor is the child subreaper: a process below it that loses its parent becomes its
+ * child. So the lists of children in /proc lead from the supervisor down to the whole tree, and no process can leave
+ * it.
  *
- * Not hitting a stranger. A pid is turned into a pidfd first; then it is
- * verified, while that process exists, that it is a child of the process that
- * we came from: of ours by waitid(), of another's by its PPid in /proc, with
- * the pidfd of that other still valid afterwards. Signals go to the pidfd.
+ * How strangers are spared. A pid is turned into a pidfd first. Then, while that process exists, the supervisor
+ * verifies that it is a child of the process in whose list it was: for its own children by waitid(), for others by PPid
+ * in /proc, with the pidfd of their parent still valid afterwards. Signals go to the pidfd.
  *
- * Missing nobody. SIGKILL first, list the children then: a process to which
- * SIGKILL has been sent can't fork any more (copy_process() refuses with a
- * signal pending), so that list is final. Who is orphaned meanwhile comes to
- * us; and every such change is the death of a process whose SIGCHLD reaches us
- * later, whereupon our own children are listed again: until waitid() says
- * ECHILD. The same holds for entries that the kernel leaves out of a list when
- * a sibling goes while it is read (proc(5)).
+ * How nobody is missed. A process gets SIGKILL first, and its children are listed then. A process to which SIGKILL has
+ * been sent cannot fork any more (copy_process() refuses while a signal is pending), so that list is final. Children
+ * that lose their parent meanwhile become the supervisor's. Every such change is the death of a process whose SIGCHLD
+ * reaches the supervisor later. It then lists its own children again, until waitid() says ECHILD. By this it also finds
+ * those that the kernel leaves out of a list when a sibling goes while the list is read (proc(5)).
  *
- * Our own children are signalled once. Their pids can't be recycled before we
- * reap them, which makes marking them by pid safe, and n deaths cost n looks
- * at a bit instead of n * n / 2 signals. */
+ * What it costs. The supervisor's own children get SIGKILL once and are marked by pid. The mark is safe, because their
+ * pids cannot be recycled before the supervisor reaps them. So n deaths cost a look at a bit for each child that is
+ * left, and not n*n/2 signals.
+ *
+ * It needs one fd for each level of the tree, and contain.c, whose cgroup is killed with the tree. */
 
 #include "supervisor.h"
 
@@ -60,7 +58,9 @@ void reaped(pid_t pid)
     mark(pid, false);
 }
 
-/* Calls `act` for each process below `parent`, before those below that one. */
+/* Calls `act` for each process below `parent`, and for a process before those below it. If `parent_fd` is -1, `parent`
+ * is the supervisor. With `unmarked`, it skips those of the supervisor's children that are marked, and marks the
+ * others. */
 static void walk(pid_t parent, int parent_fd, void (*act)(pid_t pid, int pidfd, int sig), int sig, bool unmarked)
 {
     size_t first = pids.count;
@@ -70,7 +70,7 @@ static void walk(pid_t parent, int parent_fd, void (*act)(pid_t pid, int pidfd, 
         bool mine = parent_fd < 0;
         if (mine && unmarked && is_marked(pid))
             continue;
-        int pidfd = pidfd_of(pid); /* no fd left: found when those above it are gone */
+        int pidfd = pidfd_of(pid); /* if no fd is left, this process is found when those above it are gone */
         if (pidfd < 0)
             continue;
         if (mine ? is_my_child(pidfd) : is_child_of(pid, parent, parent_fd)) {
@@ -84,8 +84,8 @@ static void walk(pid_t parent, int parent_fd, void (*act)(pid_t pid, int pidfd, 
     pids.count = first;
 }
 
-/* One fd for each level of the tree; the command has started, with the limit
- * that it shall have. */
+/* walk() takes one fd for each level of the tree. The command is not affected: it started before, with the caller's
+ * limit. */
 static void raise_fd_limit(void)
 {
     struct rlimit limit;
@@ -119,11 +119,11 @@ static void hold(pid_t pid, int pidfd, int sig)
     if (copy >= 0)
         held[held_count++] = copy;
     else
-        send_signal(pidfd, sig); /* no fd left */
+        send_signal(pidfd, sig); /* no fd is left to hold it by, so it is signalled at once */
 }
 
-/* All are found before the first is told: the children of one that ends at once
- * would be missed, since they are not its any more. */
+/* All processes are found before the first gets the signal. If a process ended at once, its children would not be in
+ * its list any more, and the walk would miss them. */
 void signal_tree(int sig, bool go_on)
 {
     raise_fd_limit();
@@ -131,14 +131,14 @@ void signal_tree(int sig, bool go_on)
     for (size_t i = 0; i < held_count; i++) {
         send_signal(held[i], sig);
         if (go_on)
-            send_signal(held[i], SIGCONT); /* who is stopped can't act on it */
+            send_signal(held[i], SIGCONT); /* a stopped process cannot act on the signal */
         close(held[i]);
     }
     held_count = 0;
 }
 
-/* Children of the program that has executed us are not the command's, and could
- * not be told from them later on. */
+/* Ends the supervisor if the process that executed it has other children. They do not belong to the tree, and later
+ * they could not be told from children of the tree that the supervisor has adopted. */
 void refuse_other_children(void)
 {
     siginfo_t info;
@@ -169,7 +169,7 @@ static void name_one(pid_t pid, int pidfd, int unused)
     listed += (size_t)snprintf(list + listed, sizeof list - listed, "%s%d", listed ? ", " : "", pid);
 }
 
-/* How many live on; the first of them in the status as well. */
+/* Returns how many processes live on. stderr and the status name the first of them. */
 int name_survivors(void)
 {
     walk(getpid(), -1, name_one, 0, false);
@@ -177,7 +177,8 @@ int name_survivors(void)
     return survivors;
 }
 
-/* SIGKILL for all that has not got it; `again`: for all. */
+/* Sends SIGKILL to each process that is not marked as having got it; with `again`, to all. If there is no memory for
+ * the marks, every call sends it to all. */
 void kill_tree(bool again)
 {
     raise_fd_limit();

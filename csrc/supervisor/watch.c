@@ -1,4 +1,7 @@
-/* watch.c */
+/* The fds that the supervisor waits for, in one epoll.
+ *
+ * An fd that is watched wakes the event loop until it is read or unwatched. A failure to watch ends the supervisor. The
+ * other files need prepare() of start.c to have opened the epoll. */
 
 #include "supervisor.h"
 
