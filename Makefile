@@ -75,7 +75,7 @@ lint: $(VENV)/.ready
 	    $(VENV)/bin/pyright --pythonversion $$version || exit 1; done
 	@$(VENV)/bin/stubtest --concise --allowlist tests/typing/stubtest.txt $(STUBS)
 	@for source in csrc/*.c csrc/*/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) $(INCLUDE) $$source || exit 1; done
-	@$(RUN) tools/arrows.py csrc/shim src
+	@$(RUN) tools/arrows.py csrc/shim csrc/supervisor src
 	@$(RUN) tools/cited.py
 	@echo lint: clean
 

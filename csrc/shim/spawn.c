@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
-#include "launcher.h"
+#include "launcher/launcher.h"
 
 extern char **environ;
 

@@ -1,19 +1,19 @@
-/* orphanguard-launch: changes ids, then executes a program in its own place.
+/* orphanguard-launch: changes its ids, then executes a program in its own place, for Popen(user=...).
  *
- * Popen(user=...) starts this program, by spawn.c, and this one the user's. A
- * child of clone(CLONE_VM) must not change its ids itself (see spawn_child.c),
- * and a fork() of a parent with gigabytes takes hundreds of milliseconds.
+ * Either the program runs, armed again after what the change of ids has undone, or the parent gets the failed step and
+ * its errno. It needs what spawn.c gives it: a header of numbers, then as many paths, arguments and variables as the
+ * header says.
  *
- * It is armed already: the lifeline is the parent's to hold. A change of ids
- * clears PDEATHSIG (prctl(2)), so that is set again after it. And the kernel
- * sends a lifeline's signal with the credentials of whoever set its owner
- * (sigio_perm() of fs/fcntl.c). Those of global root reach everybody; any other
- * parent has us set the owner once more, after the change. Its own
- * environment is empty, and the program's comes as arguments: with the ids of
- * the parent still on, nothing in it may have a say, LD_PRELOAD for one.
+ * Why a program. A child of clone(CLONE_VM) must not change its ids itself (see spawn_child.c), and a fork() of a
+ * parent with gigabytes takes hundreds of milliseconds. So spawn.c starts this program, and this program the user's.
  *
- * Arguments: a header of numbers, then as many paths, arguments and variables as
- * it says. */
+ * Arming. The lifeline is armed already, and the parent holds its write end. But a change of ids clears PDEATHSIG
+ * (prctl(2)), so PDEATHSIG is set again after the change. And the kernel sends a lifeline's signal with the credentials
+ * of the process that set the owner (sigio_perm() of fs/fcntl.c). Those of global root reach everybody; any other
+ * parent has this program set the owner once more, after the change.
+ *
+ * The environment of this program is empty, and that of the user's program comes as arguments. While this program still
+ * has the parent's ids, no variable of the user's may influence it (LD_PRELOAD for one). */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -37,7 +37,7 @@ static _Noreturn void fail(enum launch_step step)
     _exit(127);
 }
 
-/* The next number of the header. */
+/* Returns the next number of the header. */
 static long long number(char **header)
 {
     char *end;
@@ -49,6 +49,7 @@ static long long number(char **header)
     return value;
 }
 
+/* Returns the next `count` arguments as an array that ends in NULL. */
 static char **take(char ***from, long long count)
 {
     char **taken = malloc(((size_t)count + 1) * sizeof *taken);
@@ -82,7 +83,7 @@ static void own_lifeline(int fd)
     int sig = fcntl(fd, F_GETSIG);
     if (sig <= 0 || fcntl(fd, F_SETOWN, getpid()) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         fail(LAUNCH_SETOWN);
-    /* A signal that came between the change and this did not get through. */
+    /* If the parent died between the change of ids and this, the lifeline's signal was refused, so it is sent here. */
     if (poll(&parent, 1, 0) == 1 && parent.revents & POLLHUP)
         kill(getpid(), sig);
 }
@@ -94,13 +95,13 @@ int main(int argc, char **argv)
     char *header = argv[1], **rest = argv + 2;
     report_fd = (int)number(&header);
     fcntl(report_fd, F_SETFD, FD_CLOEXEC);
-    int lifeline = (int)number(&header); /* -1: it is right as it is */
+    int lifeline = (int)number(&header); /* -1: its owner need not be set again */
     int pdeathsig = (int)number(&header);
     long long gid = number(&header), uid = number(&header);
     char **paths = take(&rest, number(&header));
     char **args = take(&rest, number(&header));
     char **env = take(&rest, number(&header));
-    long long group_count = number(&header); /* and the groups; -1: as here */
+    long long group_count = number(&header); /* the groups follow; -1: they stay */
 
     if (group_count >= 0)
         set_groups(&header, group_count);

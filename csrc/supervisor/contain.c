@@ -1,6 +1,10 @@
-/* What keeps the tree together besides its descent: a cgroup, or a pid
- * namespace. Whatever was asked for is made before the command starts, or
- * nothing is started: never a weaker one in silence. */
+/* What holds the tree together, besides the subreaper: a cgroup, or a pid namespace.
+ *
+ * The containment that the caller asked for is made before the command starts, or nothing is started. It is never
+ * silently a weaker one. The cgroup is removed at the end, unless the supervisor is killed.
+ *
+ * A cgroup needs a cgroup v2 that is delegated to us, and Linux 5.14. A pid namespace needs CAP_SYS_ADMIN or user
+ * namespaces. */
 
 #include "supervisor.h"
 
@@ -11,7 +15,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -20,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char cgroup[4096]; /* the directory that is the command's */
+static char cgroup[4096]; /* the directory of the command's cgroup; empty: none */
 static int procs_fd = -1;
 int init_fd = -1;
 static bool own_mounts;
@@ -37,7 +40,7 @@ static bool write_file(const char *path, const char *text)
     return done;
 }
 
-/* Where cgroup v2 is mounted: with v1 beside it, not at /sys/fs/cgroup. */
+/* Finds the path of the command's cgroup, below our own. With v1 beside it, v2 is not mounted at /sys/fs/cgroup. */
 static bool find_own_cgroup(void)
 {
     static char line[2 * 4096];
@@ -45,8 +48,8 @@ static bool find_own_cgroup(void)
     FILE *file = fopen("/proc/self/mountinfo", "re");
     while (file && fgets(line, sizeof line, file)) {
         char *rest = strstr(line, " - ");
-        /* The fields are documented in proc(5): the 5th is the mount point. A
-         * mount of a part of the hierarchy (root not "/") has other paths. */
+        /* The fields are those of proc(5). The 4th must be "/": in a mount of a part of the hierarchy our cgroup has
+         * another path. The 5th is the mount point. */
         if (rest && sscanf(rest, " - %31s", type) == 1 && strcmp(type, "cgroup2") == 0 &&
             sscanf(line, "%*d %*d %*s / %4095s", mount) == 1)
             break;
@@ -69,7 +72,7 @@ static void make_cgroup(void)
     char path[sizeof cgroup + 32];
     if (!find_own_cgroup())
         die(EXIT_OURS, 0, "--tree=cgroup: no cgroup v2 is mounted here that has our own cgroup");
-    /* Left behind by a supervisor of the same pid that was killed. */
+    /* A directory of this name was left by a supervisor that had our pid and was killed. */
     if (mkdir(cgroup, 0755) < 0 && (errno != EEXIST || rmdir(cgroup) < 0 || mkdir(cgroup, 0755) < 0))
         die(EXIT_OURS, errno, "--tree=cgroup: our cgroup is not delegated to us: mkdir(%s)", cgroup);
     snprintf(path, sizeof path, "%s/cgroup.procs", cgroup);
@@ -84,8 +87,8 @@ static void make_cgroup(void)
     die(EXIT_OURS, 0, "--tree=cgroup: this kernel has no cgroup.kill (Linux 5.14)");
 }
 
-/* The init of the pid namespace: reaps, and ends when it is told to and has no
- * child left. Told by us: whoever sends from outside has pid 0 in here. */
+/* The init of the pid namespace. It reaps, and it ends when it is told to and has no child left. It obeys only a sender
+ * that is outside the namespace, and so has pid 0 in here: the supervisor. */
 static _Noreturn void be_init(void)
 {
     const unsigned char all[8] = {255, 255, 255, 255, 255, 255, 255, 255};
@@ -102,7 +105,7 @@ static _Noreturn void be_init(void)
     }
 }
 
-/* The command has ended: so may the init, with the last of what it has left. */
+/* The command has ended, so the init may end together with the last process that the command has left. */
 void release_init(void)
 {
     if (init_fd >= 0)
@@ -111,10 +114,10 @@ void release_init(void)
     init_fd = -1;
 }
 
-/* Our next children are in a pid namespace, the first of them its init: when
- * that dies the kernel kills all others. PDEATHSIG reaches it, since we are
- * outside, so nobody has to be alive to end the tree. The command is not the
- * init, for which signals have other defaults, but our own second child. */
+/* From here on our children are in a new pid namespace. The first of them is its init: when the init dies, the kernel
+ * kills all others. The init itself has PDEATHSIG, which reaches it because the supervisor is outside the namespace. So
+ * nobody has to be alive to end the tree. The command is our second child and not the init, since signals have other
+ * defaults for an init. */
 static void make_pid_namespace(void)
 {
     char map[64];
@@ -137,9 +140,9 @@ static void make_pid_namespace(void)
         siginfo_t info;
         if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
             _exit(EXIT_OURS);
-        /* Before Linux 6.18 an exit that is under way may not see it; waitid()
-         * takes the lock that orders the two. getppid() is 0 in here; but we
-         * are single-threaded, so our pidfd tells as early as the signal. */
+        /* The supervisor may be exiting already, and before Linux 6.18 that exit may miss the PDEATHSIG; waitid() takes
+         * the lock that orders the two. After that, poll() sees an exit that has missed it. getppid() could not: it is
+         * 0 in here. The supervisor has one thread, so its pidfd tells as early as the signal would. */
         (void)waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
         if (poll(&us, 1, 0) != 0)
             _exit(EXIT_OURS);
@@ -151,21 +154,9 @@ static void make_pid_namespace(void)
     own_mounts = true;
 }
 
-/* Not that of another pid namespace either, where our numbers are somebody
- * else's. */
-static bool proc_is_ours(void)
-{
-    char self[16];
-    ssize_t length = readlink("/proc/self", self, sizeof self - 1);
-    if (length < 0)
-        return false;
-    self[length] = 0;
-    return atoi(self) == getpid();
-}
-
 void contain(void)
 {
-    refuse_other_children();
+    output.cleanup = leave_containment;
     if (!proc_is_ours())
         die(EXIT_OURS, 0, "--tree=%s: no /proc of this pid namespace, and it takes that to find what to end",
             containment_name());
@@ -179,15 +170,14 @@ int enter_containment(void)
 {
     if (procs_fd >= 0 && write(procs_fd, "0", 1) != 1)
         return -1;
-    /* Without a /proc of its own the command would not find itself there. Not
-     * everybody may mount one (containers hide parts of it): then the pids that
-     * it sees are those of outside, and the containment is the same. */
+    /* In the /proc from outside, the command would not find itself. Not everybody may mount a new one (containers hide
+     * parts of /proc). Without it the command sees the pids of outside, and the containment is the same. */
     if (own_mounts && unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) == 0)
         (void)mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
     return 0;
 }
 
-/* The same for a process that runs already. */
+/* Moves a process that runs already into the cgroup. */
 void place(pid_t pid)
 {
     char text[16];

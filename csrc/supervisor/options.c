@@ -1,7 +1,10 @@
-/* The command line of orphanguard-run, and what it says.
+/* The command line of orphanguard-run.
  *
- * No getopt: the first word that is no option is the command, and every word
- * after it belongs to the command, whatever it looks like. */
+ * After parse_options() all options are valid and agree with each other. Otherwise the supervisor ends with status 125
+ * before it has started anything. It needs report.c to say why.
+ *
+ * getopt() is not used. The first word that is no option is the command, and every word after it belongs to the
+ * command, whatever it looks like. */
 
 #include "supervisor.h"
 
@@ -9,53 +12,54 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <strings.h>
 #include <unistd.h>
 
 #ifndef ORPHANGUARD_VERSION
 #define ORPHANGUARD_VERSION "unknown"
 #endif
 
-/* What a command gets to clean up when a signal was chosen and no time. */
+/* The time in ms that the tree gets to clean up if the caller has chosen a signal and no time. */
 #define DEFAULT_GRACE 5000
 
 struct options options = {
-    .status_fd = -1, .control_fd = -1, .lifeline_fd = -1, .parent_fd = -1, .group_count = -1, .gid = -1, .uid = -1};
+    .control_fd = -1, .lifeline_fd = -1, .parent_fd = -1, .group_count = -1, .gid = -1, .uid = -1};
 
 static const char help[] =
     "Usage: orphanguard-run [OPTIONS] [--] COMMAND [ARG...]\n"
     "Runs COMMAND and ends everything that it has started when COMMAND ends, or\n"
-    "when the process that called this dies, by kill -9 included.\n"
+    "when the process that called this dies, even by kill -9.\n"
     "\n"
-    "  --signal=SIG     what is sent to the tree first (KILL; with --grace TERM)\n"
-    "  --grace=TIME     how long after it SIGKILL follows: 5, 5s, 500ms, 2m\n"
+    "  --signal=SIG     the signal that the tree gets first (KILL; TERM with --grace)\n"
+    "  --grace=TIME     the time until SIGKILL follows: 5, 5s, 500ms, 2m\n"
     "                   (default: 5s with a --signal other than KILL)\n"
     "  --tree=MODE      subreaper (default), cgroup or pidns\n"
-    "  --status-fd=FD   write what happens there, as JSON lines\n"
+    "  --status-fd=FD   write events to FD, as JSON lines\n"
     "  --verbose        say on stderr what happens\n"
     "  -h, --help; -V, --version\n"
     "\n"
     "For programs that start this one:\n"
-    "  --parent-pid=PID   whose death ends the tree: the caller, or any process above\n"
-    "                     it ($$ in a subshell). If it is gone already, start nothing\n"
-    "  --parent-fd=FD     the same, by a pidfd\n"
-    "  --lifeline-fd=FD   armed for us by the caller\n"
+    "  --parent-pid=PID   the process whose death ends the tree: the caller, or any\n"
+    "                     process above it ($$ in a subshell). If it is gone already,\n"
+    "                     nothing is started\n"
+    "  --parent-fd=FD     the same process, by a pidfd\n"
+    "  --lifeline-fd=FD   a lifeline that the caller has armed for this process\n"
     "  --control-fd=FD    a byte is an order: 0 ends the tree, N sends signal N to\n"
     "                     COMMAND, 128+N to the whole tree (128+9 ends it at once)\n"
-    "  --child-pid=PID    supervise this child that we have already, no COMMAND\n"
-    "  --executable=PATH  what is executed as COMMAND; may be given several times\n"
+    "  --child-pid=PID    supervise a child that this process has already, in place\n"
+    "                     of COMMAND\n"
+    "  --executable=PATH  the file to execute as COMMAND; if given several times,\n"
+    "                     the files are tried in order\n"
     "  --uid=N --gid=N --groups=N,...   the ids of COMMAND\n"
     "\n"
-    "Exit status: that of COMMAND; if a signal killed it, this dies of the same one\n"
-    "(128+N in a shell). 125: orphanguard-run failed, or something outlived SIGKILL;\n"
-    "126: COMMAND cannot be executed; 127: COMMAND was not found.\n";
+    "Exit status: that of COMMAND. If a signal killed COMMAND, this program dies of\n"
+    "the same signal (128+N in a shell). 125: orphanguard-run failed, or a process\n"
+    "outlived SIGKILL; 126: COMMAND cannot be executed; 127: COMMAND was not found.\n";
 
 static const struct {
     const char *name;
@@ -71,93 +75,6 @@ static const struct {
     {"STKFLT", SIGSTKFLT},
 #endif
 };
-
-/* --- what is said ------------------------------------------------------- */
-
-/* Once the command runs, we must hold no end of a pipe: a reader waits for as
- * long as anybody has one. O_PATH refers to it without being one. But a file is
- * kept open: to open it anew would be to write at another place. */
-static int stderr_fd = STDERR_FILENO;
-static bool reopen_stderr;
-
-int detach_stderr(void)
-{
-    struct stat about;
-    reopen_stderr = fstat(STDERR_FILENO, &about) < 0 || !S_ISREG(about.st_mode);
-    stderr_fd = reopen_stderr ? open("/proc/self/fd/2", O_PATH | O_CLOEXEC)
-                              : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return stderr_fd;
-}
-
-static void put(int fd, const char *line, size_t length)
-{
-    struct pollfd room = {.fd = fd, .events = POLLOUT};
-    if (poll(&room, 1, 0) == 1 && room.revents & POLLOUT) {
-        ssize_t written = write(fd, line, length);
-        (void)written;
-    }
-}
-
-void say(const char *format, ...)
-{
-    static const char prefix[] = "orphanguard-run: ";
-    char line[1024], path[32];
-    va_list arguments;
-    memcpy(line, prefix, sizeof prefix);
-    va_start(arguments, format);
-    int length = vsnprintf(line + sizeof prefix - 1, sizeof line - sizeof prefix, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        return;
-    size_t end = strlen(line);
-    line[end++] = '\n';
-    int fd = stderr_fd;
-    if (reopen_stderr) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", stderr_fd);
-        fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    }
-    put(fd, line, end);
-    if (reopen_stderr && fd >= 0)
-        close(fd);
-}
-
-void report(const char *format, ...)
-{
-    char line[1024]; /* below PIPE_BUF: written whole or not at all */
-    va_list arguments;
-    if (options.status_fd < 0)
-        return;
-    va_start(arguments, format);
-    int length = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    if (length > 0 && (size_t)length < sizeof line)
-        put(options.status_fd, line, (size_t)length);
-}
-
-/* `code`: an errno, or 0. */
-_Noreturn void die(int status, int code, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    /* A program that has started us reads it, and raises an exception. */
-    if (options.lifeline_fd < 0 || options.status_fd < 0) {
-        if (code)
-            say("%s: %s", text, strerror(code));
-        else
-            say("%s", text);
-    }
-    for (char *at = text; *at; at++)
-        if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\')
-            *at = '?';
-    report("{\"event\": \"failed\", \"exit\": %d, \"errno\": %d, \"what\": \"%s\"}\n", status, code, text);
-    leave_containment();
-    _exit(status);
-}
-
-/* --- the command line --------------------------------------------------- */
 
 const char *containment_name(void)
 {
@@ -188,15 +105,15 @@ static int parse_signal(const char *text)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         if (strcasecmp(name, signals[i].name) == 0)
             return signals[i].number;
-    if (strcasecmp(name, "RTMIN") == 0) /* not constants */
+    if (strcasecmp(name, "RTMIN") == 0) /* libc computes these two, so they cannot be in the table */
         return SIGRTMIN;
     if (strcasecmp(name, "RTMAX") == 0)
         return SIGRTMAX;
     die(EXIT_OURS, 0, "no such signal: '%s'", text);
 }
 
-/* As timeout(1), and ms; in milliseconds. A fraction of one counts as one, so
- * that no grace is cut to none. */
+/* Takes the durations of timeout(1), and those in ms. Returns milliseconds. A fraction of a millisecond counts as a
+ * whole one, so that a short grace does not become none. */
 static long parse_duration(const char *text)
 {
     static const struct {
@@ -228,8 +145,8 @@ static enum containment parse_tree(const char *text)
     die(EXIT_OURS, 0, "no such containment: '%s' (subreaper, cgroup, pidns)", text);
 }
 
-/* An fd that we were given: not for the command, unless it is one of the
- * standard ones, which it has anyway. */
+/* Returns an fd, open for `access`, that the command does not inherit. A standard fd stays the command's; the
+ * supervisor takes a copy of it. */
 static int parse_fd(const char *name, const char *text, int access)
 {
     long long fd;
@@ -290,7 +207,7 @@ static _Noreturn void print_and_exit(const char *text)
     _exit(write(STDOUT_FILENO, text, length) == (ssize_t)length ? 0 : EXIT_OURS);
 }
 
-/* The value of --NAME=VALUE or --NAME VALUE; NULL if the word is another. */
+/* Returns the value of --NAME=VALUE or --NAME VALUE, or NULL if `word` is another option. */
 static char *value_of(const char *name, char ***word)
 {
     size_t length = strlen(name);
@@ -310,7 +227,7 @@ void parse_options(int argc, char **argv)
     char *value;
     char **word = argc > 0 ? argv + 1 : argv;
     options.grace = -1;
-    options.executables = argv; /* the words that are done with make room */
+    options.executables = argv; /* the paths take the places of words that are parsed already */
     for (; *word && (*word)[0] == '-'; word++) {
         if (strcmp(*word, "--") == 0) {
             word++;
@@ -329,15 +246,15 @@ void parse_options(int argc, char **argv)
         else if ((value = value_of("--tree", &word)))
             options.tree = parse_tree(value);
         else if ((value = value_of("--status-fd", &word)))
-            options.status_fd = parse_fd("--status-fd", value, O_WRONLY);
+            output.status_fd = parse_fd("--status-fd", value, O_WRONLY);
         else if ((value = value_of("--control-fd", &word)))
             options.control_fd = parse_fd("--control-fd", value, O_RDONLY);
         else if ((value = value_of("--lifeline-fd", &word)))
-            options.lifeline_fd = parse_fd("--lifeline-fd", value, O_RDONLY);
+            options.lifeline_fd = parse_fd("--lifeline-fd", value, O_RDONLY), output.to_program = true;
         else if ((value = value_of("--parent-fd", &word)))
             parse_parent_fd(value);
         else if ((value = value_of("--parent-pid", &word)))
-            options.parent = parse_pid("--parent-pid", value), options.parent_fd = -1; /* the last one counts */
+            options.parent = parse_pid("--parent-pid", value), options.parent_fd = -1; /* the last of the two counts */
         else if ((value = value_of("--child-pid", &word)))
             options.child = parse_pid("--child-pid", value);
         else if ((value = value_of("--executable", &word)))
