@@ -12,7 +12,7 @@ from tests.support.witness import DEATH, LIFE, parent
 @pytest.mark.parametrize("options", ["", "close_fds=False", "start_new_session=True", "user=65534, group=65534"])
 def test_program_dies_with_the_parent(hook: str, thread: str, options: str, needs_root_for) -> None:
     if hook == "preexec_fn" and thread == "ended":
-        pytest.skip("refused there: test_refused_in_another_thread")
+        pytest.skip("refused there: api/test_hooks, test_refused_in_another_thread")
     needs_root_for("user" in options, "only root can change its uid")
     with parent("hooked", thread, f"orphanguard.{hook}", options) as running:
         children = running.watch(running.read()["children"])

@@ -1,6 +1,6 @@
 """A forked child that has not run yet: when its parent dies, and when its lifeline is given back.
 
-It has copies of all that its parent has, and has closed none. Other cases of the first kind: test_tether_held.
+It has copies of all that its parent has, and has closed none. Other cases of the first kind: test_held.
 """
 
 from __future__ import annotations
