@@ -1,6 +1,9 @@
-"""Children of plain multiprocessing, or scripts, that call die_with_parent themselves: KIND THREAD CALL.
+"""Foreign children, of plain multiprocessing or scripts, that arm themselves: KIND THREAD CALL.
 
-THREAD: who starts them: the main thread, one that has "ended", or one that is "running"."""
+KIND: a start method, "executor", "pool" or "script". THREAD: which thread starts them: "main", one that has "ended", or
+one that is still "running". CALL: an expression, whose value each child calls: orphanguard.die_with_parent, say.
+Prints their pids and what they say of their guards, then executes the Python statements that it reads on stdin.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 
-from family import idle, say
+from family import idle, joined, obey, run_in, say
 
 import orphanguard
 from orphanguard import _native
@@ -36,8 +38,6 @@ def arm_pdeathsig() -> None:
 
 
 def in_a_thread(function) -> None:
-    """Calls it there, and waits until the kernel's task is gone as well."""
-
     def run() -> None:
         try:
             if (guard := function()) is not None:
@@ -47,9 +47,7 @@ def in_a_thread(function) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join()
-    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
-        time.sleep(0.001)
+    joined(thread)
 
 
 def report() -> dict[str, object]:
@@ -112,17 +110,7 @@ def main() -> None:
 
     global QUEUE
     QUEUE = queue
-    if thread == "main":
-        start()
-    else:
-        started, never = threading.Event(), threading.Event()
-        worker = threading.Thread(
-            target=lambda: (start(), started.set(), thread == "running" and never.wait()), daemon=True
-        )
-        worker.start()
-        started.wait()
-        if thread == "ended":
-            worker.join()
+    run_in(thread, start)
     if kind == "script":
         import json
 
@@ -131,8 +119,7 @@ def main() -> None:
         answers = [queue.get() for _ in range(2)]
     assert orphanguard.__name__
     say(children=[answer["pid"] for answer in answers], **{k: v for k, v in answers[0].items() if k != "pid"})
-    for line in sys.stdin:
-        exec(line, globals())
+    obey(globals())
 
 
 QUEUE = None

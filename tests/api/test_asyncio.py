@@ -13,6 +13,7 @@ import pytest
 
 import orphanguard
 from orphanguard import asyncio as guarded
+from tests.support.proc import children
 
 PIPE = asyncio.subprocess.PIPE
 
@@ -126,11 +127,6 @@ def test_eager_tasks(loop) -> None:
 
     with contextlib.closing(loop()) as running:
         assert running.run_until_complete(main()) == ((b"hello", None), 3)
-
-
-def children() -> set[str]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return set(file.read().split())
 
 
 def test_cancelled_while_it_starts() -> None:

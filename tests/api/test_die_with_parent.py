@@ -10,7 +10,8 @@ import sys
 import pytest
 
 import orphanguard
-from tests.support.witness import ACTORS, DEATH, LIFE, METHODS, Token, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import ACTOR, METHODS, Token, parent, python
 
 
 def test_die_with_parent_refuses_under_a_fork_server() -> None:
@@ -83,7 +84,7 @@ for Process in (multiprocessing.get_context("fork").Process, orphanguard.get_con
     process.join()
     print(process.exitcode)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    result = python(program, check=True)
     assert result.stdout == "0\n0\n", result.stderr
 
 
@@ -105,15 +106,13 @@ def said_by(program: str) -> list[str]:
     return lines
 
 
-START = """
-import os, signal, sys, threading, time, orphanguard
+START = (
+    ACTOR
+    + """
+import orphanguard
 def say(*what): os.write(1, (" ".join(map(str, what)) + "\\n").encode())
-def in_a_thread(call):
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    while os.path.exists(f"/proc/self/task/{thread.native_id}"): time.sleep(0.001)
 """
+)
 
 
 @pytest.mark.parametrize("thread", ["main", "other"])
@@ -126,7 +125,7 @@ def start():
         say(*orphanguard.die_with_parent().layers)
         say("end")
         signal.pause()
-{"start()" if thread == "main" else "in_a_thread(start)"}
+run_in({thread!r}, start)
 signal.pause()
 """
     assert said_by(program) == ["lifeline" + (" pdeathsig" if thread == "main" else "")]
@@ -143,7 +142,7 @@ def both():
         orphanguard.PreexecFn()
         say("end")
         signal.pause()
-in_a_thread(both)
+in_a_thread_that_ends(both)
 signal.pause()
 """
     assert said_by(program) == ["lifeline"]
@@ -156,13 +155,13 @@ def child():
     out = os.dup(1)
     os.closerange(3, out), os.closerange(out + 1, 2000)
     program = []
-    in_a_thread(lambda: program.append(orphanguard.Popen(["sleep", "1000"])))
+    in_a_thread_that_ends(lambda: program.append(orphanguard.Popen(["sleep", "1000"])))
     guard = orphanguard.die_with_parent()
     say(*guard.layers)
     say("end")
     os.kill(os.getpid(), signal.SIGKILL)
 process = orphanguard.get_context("fork").Process(target=child)
-in_a_thread(process.start)
+in_a_thread_that_ends(process.start)
 process.join()
 signal.pause()
 """
@@ -178,7 +177,7 @@ def grandchild():
         say(*orphanguard.die_with_parent().layers)
         while True: signal.pause()
 def child():
-    in_a_thread(grandchild)
+    in_a_thread_that_ends(grandchild)
     time.sleep({LIFE})
     say(os.waitpid(-1, os.WNOHANG)[0])
     say("end")
@@ -193,9 +192,7 @@ signal.pause()
 def test_again_after_it_has_closed_its_fds(refused: str, armed: str) -> None:
     """The tether holds its description; without that it is lost."""
     program = f"""{START}
-import warnings
-sys.path.insert(0, {str(ACTORS)!r})
-import filtered
+import filtered, warnings
 warnings.simplefilter("ignore")
 def start():
     if os.fork() == 0:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 import orphanguard
 from orphanguard import _native
 from tests.support.kernel import keeps_status, kernel
-from tests.support.witness import METHODS
+from tests.support.witness import METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -45,9 +43,7 @@ for _ in range({300 if method == "fork" else 20}):
     assert process.exitcode == 7, process.exitcode
     process.close()
 """
-    subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60
-    )
+    python(program, strict=True, check=True)
 
 
 def test_the_kernel_is_about_to_reap(monkeypatch: pytest.MonkeyPatch) -> None:

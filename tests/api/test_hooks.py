@@ -10,7 +10,9 @@ import threading
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, LIFE, Watched, in_a_thread_that_ends
+from tests.support.actor import in_a_thread_that_ends
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Watched, python
 
 SLEEP = ["sleep", "1000"]
 
@@ -101,7 +103,7 @@ def child():
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 print([child() for _ in range(2)])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEATH, check=True)
+    done = python(program, check=True)
     assert done.stdout == "[0, 0]\n", done.stderr
 
 
@@ -180,7 +182,7 @@ def test_lifelines_of_hooks_are_given_back(popen) -> None:
 
 def test_preexec_fn_outside_a_fork(capfd) -> None:
     program = "import orphanguard; orphanguard.preexec_fn()"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = python(program)
     assert "Use die_with_parent()" in result.stderr
     assert result.returncode == 1
     assert threading.active_count() == 1

@@ -17,7 +17,8 @@ from unittest import mock
 import pytest
 
 from orphanguard import subprocess
-from tests.support.witness import DEATH, wait_for
+from tests.support.proc import DEATH, wait_for
+from tests.support.witness import python
 
 BOTH = pytest.mark.parametrize("module", (stock, subprocess), ids=("stock", "ours"))
 
@@ -257,7 +258,7 @@ else:
 
 
 def test_a_handler_starts_another_in_the_middle_of_a_start() -> None:
-    stock.run([sys.executable, "-c", STARTING_HANDLER], check=True)
+    python(STARTING_HANDLER, check=True)
 
 
 HOLDERS = {

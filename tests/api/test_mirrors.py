@@ -6,15 +6,13 @@ import importlib
 import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor as StandardExecutor
 
 import pytest
 
 import orphanguard
 from orphanguard.multiprocessing import context, managers, pool
-from tests.support.witness import DEATH, METHODS
+from tests.support.witness import METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -36,7 +34,7 @@ assert orphanguard.multiprocessing.{name} is one is standard
 import orphanguard.multiprocessing as again
 assert again.{name} is standard and "{name}" in dir(again)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEATH)
+    python(program, check=True)
     assert getattr(orphanguard.multiprocessing, name) is standard
 
 
@@ -46,7 +44,7 @@ assert again.{name} is standard and "{name}" in dir(again)
 @pytest.mark.parametrize("name", ["managers", "pool", "context"])
 def test_every_form_of_import(name: str, statement: str) -> None:
     program = statement.format("orphanguard.multiprocessing", name)
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEATH)
+    python(program, check=True)
 
 
 @pytest.mark.parametrize("module", [managers, pool, context])

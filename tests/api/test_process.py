@@ -13,7 +13,9 @@ from multiprocessing import connection
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, METHODS
+from tests.support.actor import held_by_another_thread, in_a_fork
+from tests.support.proc import DEATH
+from tests.support.witness import METHODS
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -259,27 +261,9 @@ def test_a_forked_child_closes_an_inherited_process() -> None:
     process = orphanguard.get_context("fork").Process(target=int)
     process.start()
     process.join()
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with process._popen.child._lock:
-            locked.set()
-            done.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    locked.wait()
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not the test runner's
-        signal.alarm(10)
-        process.close()
-        os._exit(5)
-    status = os.waitpid(pid, 0)[1]
-    done.set()
-    thread.join()
+    with held_by_another_thread(process._popen.child._lock):
+        assert in_a_fork(process.close) == 5
     process.close()
-    assert os.waitstatus_to_exitcode(status) == 5
 
 
 def test_many_threads_join_look_and_kill_at_once(context) -> None:

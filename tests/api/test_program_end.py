@@ -15,7 +15,7 @@ import orphanguard
 from orphanguard import _native, subprocess
 from tests.support.fdtable import open_fds
 from tests.support.kernel import keeps_status
-from tests.support.witness import wait_for
+from tests.support.proc import wait_for
 
 
 @keeps_status

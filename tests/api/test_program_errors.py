@@ -14,7 +14,7 @@ import pytest
 import orphanguard
 from orphanguard import _native, subprocess
 from tests.support.fdtable import open_fds, settle, tethers
-from tests.support.starts import state
+from tests.support.proc import state
 
 Long = "x" * 200_000  # more than MAX_ARG_STRLEN
 

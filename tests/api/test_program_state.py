@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from orphanguard import subprocess
+from tests.support.actor import run_in
 from tests.support.fdtable import open_fds
-from tests.support.witness import ROOT
-
-root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this")
+from tests.support.kernel import as_root
+from tests.support.witness import ACTOR
 
 ROOT_ONLY = ("user", "group", "extra_groups")
 
@@ -153,12 +153,7 @@ def test_as_the_standard_library_starts_it(thread: str) -> None:
     umask = os.umask(0o31)
     before = [signal.signal(signal.SIGUSR2, signal.SIG_IGN), signal.signal(signal.SIGHUP, lambda *_: None)]
     try:
-        if thread == "main":
-            compare()
-        else:
-            worker = threading.Thread(target=compare)
-            worker.start()
-            worker.join()
+        run_in(thread, compare)
     finally:
         signal.signal(signal.SIGUSR2, before[0])
         signal.signal(signal.SIGHUP, before[1])
@@ -200,9 +195,7 @@ def test_stdio_shuffled() -> None:
 
 
 # Nothing of ours must take the place of fds 0 to 2, nor be looked at in the place of the child's.
-CLOSED = f"""
-import os, sys
-sys.path.insert(0, {str(ROOT)!r})
+CLOSED = f"""{ACTOR}
 from tests.support.fdtable import tethers
 from orphanguard import subprocess, _guard, _native
 closed = eval(sys.argv[1])
@@ -237,7 +230,7 @@ def test_without_stdio(closed: tuple[int, ...]) -> None:
 PR_GET_DUMPABLE = 3
 
 
-@root
+@as_root
 @pytest.mark.parametrize("keywords", [{"user": 65534}, {"group": 65534}, {"extra_groups": [1]}, {}], ids=str)
 def test_the_parent_stays_dumpable(keywords: dict[str, object]) -> None:
     """A change of ids in a child that shared our memory would clear the flag."""

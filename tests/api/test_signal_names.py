@@ -10,8 +10,9 @@ import pytest
 
 import orphanguard
 from orphanguard import _guard, _native
+from tests.support.proc import DEATH, LIFE
 from tests.support.trees import RUN
-from tests.support.witness import DEATH, LIFE, parent
+from tests.support.witness import parent
 
 WAYS = {
     "Popen": 'Popen(SLEEP, death_signal="term")',

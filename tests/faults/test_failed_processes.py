@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
-import threading
 
 import pytest
 
 import orphanguard
 from orphanguard import _native
-from tests.support.starts import number_after, soft_limit, state
-from tests.support.witness import ACTORS, METHODS
+from tests.support.actor import run_in
+from tests.support.kernel import injected, strace
+from tests.support.proc import state
+from tests.support.starts import with_ever_more_fds
+from tests.support.witness import ACTORS, METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -36,35 +37,24 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
         first.start()
         first.join()
         first.close()
-        failures = 0
-        for room in range(40):
-            process = context.Process(target=nothing, tree=tree)
-            before = state()
-            try:
-                with soft_limit(number_after(room)):
-                    process.start()
-            except OSError as error:
-                assert error.errno == errno.EMFILE
-                assert process.pid is None
-                failures += 1
-            else:
-                process.join()
-                assert process.exitcode == 0
-                process.close()
-                break
-            assert state() == before
-        else:
-            raise AssertionError("never succeeded")
+        failures, process = with_ever_more_fds(started)
+        process.join()
+        assert process.exitcode == 0
+        process.close()
         assert failures > 2
         done.append(True)
 
+    def started() -> orphanguard.Process:
+        process = context.Process(target=nothing, tree=tree)
+        try:
+            process.start()
+        except OSError:
+            assert process.pid is None
+            raise
+        return process
+
     done: list[bool] = []
-    if thread == "main":
-        run()
-    else:
-        worker = threading.Thread(target=run)
-        worker.start()
-        worker.join()
+    run_in(thread, run)
     assert done
 
 
@@ -136,11 +126,11 @@ process.start()
 process.join()
 print("then", process.exitcode)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    result = python(program, check=True)
     assert result.stdout.removeprefix("ran").endswith("refused: True\nthen 0\n")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@strace
 @pytest.mark.parametrize(
     ("method", "calls"),
     [("fork", "clone:when=2"), ("spawn", "clone3"), ("fork", "clone,clone3"), ("spawn", "clone,clone3")],
@@ -148,14 +138,8 @@ print("then", process.exitcode)
 def test_the_kernel_refuses_to_clone(method: str, calls: str) -> None:
     """The child; or its tether as well, which is made by the first clone()."""
     program = ACTORS / "failing_start.py"
-    inject = f"inject={calls}:error=EAGAIN"
-    result = subprocess.run(
-        ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", inject, sys.executable, program, method],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    command = [*injected(f"{calls}:error=EAGAIN"), sys.executable, program, method]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.stdout == "BlockingIOError nothing left\n", result.stderr
 
 

@@ -12,7 +12,9 @@ import pytest
 
 import orphanguard
 from orphanguard.multiprocessing import _stdlib
-from tests.support.witness import DEATH, LIFE, METHODS, THREADS, family
+from tests.support.proc import DEATH, LIFE
+from tests.support.trees import family
+from tests.support.witness import METHODS, THREADS
 
 
 @pytest.mark.parametrize("thread", THREADS)

@@ -10,8 +10,9 @@ import subprocess as stock
 import pytest
 
 from orphanguard import subprocess
+from tests.support.proc import DEATH, LIFE
 from tests.support.programs import FORMS, SIGTERM, programs
-from tests.support.witness import DEATH, LIFE, THREADS, Watched
+from tests.support.witness import THREADS, Watched
 
 
 @pytest.mark.parametrize("thread", THREADS)

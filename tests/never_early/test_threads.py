@@ -13,7 +13,9 @@ import time
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, LIFE, METHODS, Watched, in_a_thread_that_ends
+from tests.support.actor import in_a_thread_that_ends
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import METHODS, Watched
 
 pytestmark = pytest.mark.starts_fork_server
 

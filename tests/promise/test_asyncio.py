@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-
 import pytest
 
-from tests.support.witness import DEATH, LIFE, parent
-
-
-def uvloop_loop() -> asyncio.AbstractEventLoop:
-    return pytest.importorskip("uvloop").new_event_loop()
-
-
-with contextlib.suppress(pytest.skip.Exception):
-    uvloop_loop().close()  # the first makes a pipe that libuv keeps
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import parent
 
 
 def needs(loop: str) -> None:
@@ -45,8 +34,3 @@ def test_programs_survive_unguarded(loop: str) -> None:
         children = running.watch(running.read()["children"])
         running.kill()
         assert len(children.alive(within=LIFE)) >= 2  # cat ends by the end of its stdin
-
-
-def children() -> set[str]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return set(file.read().split())

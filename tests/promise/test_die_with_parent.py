@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, Watched, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Watched, parent, python
 
 
 @pytest.mark.parametrize("thread", ["main", "ended"])
@@ -116,7 +117,7 @@ def test_the_parent_was_gone_before(call: str) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     program = f"import orphanguard, signal; orphanguard.{call.format(gone=gone.pid)}; signal.pause()"
-    result = subprocess.run([sys.executable, "-c", program], timeout=DEATH, check=False)
+    result = python(program)
     assert result.returncode == (-15 if "15" in call else -9)
 
 
@@ -131,6 +132,6 @@ def test_the_parent_is_a_zombie() -> None:
     gone = subprocess.Popen(["true"])
     os.waitid(os.P_PID, gone.pid, os.WEXITED | os.WNOWAIT)
     program = f"import orphanguard, signal; orphanguard.die_with_parent(parent_pid={gone.pid}); signal.pause()"
-    result = subprocess.run([sys.executable, "-c", program], timeout=DEATH, check=False)
+    result = python(program)
     gone.wait()
     assert result.returncode == -9

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, family
+from tests.support.proc import DEATH, LIFE
+from tests.support.trees import family
 
 SERVER = "from multiprocessing import forkserver; server = forkserver._forkserver._forkserver_pid; "
 

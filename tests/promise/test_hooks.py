@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import parent
 
 
 @pytest.mark.parametrize("hook", ["preexec_fn", "PreexecFn()"])

@@ -7,31 +7,18 @@ import time
 
 import pytest
 
-from tests.support.kernel import HOLD, strace
-from tests.support.witness import DEATH, LIFE, METHODS, Token, children_of, parent, wait_for
+from tests.support.kernel import HOLD, injected, strace
+from tests.support.proc import DEATH, LIFE, children_of, wait_for
+from tests.support.witness import METHODS, Token, parent
 
 # What the child does: fcntl(F_SETOWN), prctl(PR_SET_PDEATHSIG) in the main thread, poll() for the alive check.
 # `when=1` is each process's own first call of that name.
 HOLDS = {
-    "before arming": "fcntl",
-    "between the two layers": "prctl",
-    "before the alive check": "poll",
+    "before arming": f"fcntl:delay_enter={HOLD}:when=1",
+    "between the two layers": f"prctl:delay_enter={HOLD}:when=1",
+    "before the alive check": f"poll:delay_enter={HOLD}:when=1",
 }
 LARGE = ("--memory", "1024", "--busy", "2")
-
-
-def held(call: str) -> tuple[str, ...]:
-    return (
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        f"trace={call}",
-        "-e",
-        f"inject={call}:delay_enter={HOLD}:when=1",
-    )
 
 
 @strace
@@ -42,7 +29,7 @@ def held(call: str) -> tuple[str, ...]:
 def test_killed_while_the_child_is_held(method: str, thread: str, where: str, size: tuple[str, ...]) -> None:
     if where == "between the two layers" and thread != "main":
         pytest.skip("there is only one layer in children of other threads")
-    with parent("starter", method, thread, "guarded", "1", *size, wrapper=held(HOLDS[where])) as tracer:
+    with parent("starter", method, thread, "guarded", "1", *size, wrapper=injected(HOLDS[where])) as tracer:
         assert tracer.read() == {"ready": True}
         [actor] = children_of(tracer.process.pid)
         actors = tracer.watch([actor])
@@ -58,7 +45,14 @@ def test_killed_while_the_child_is_held(method: str, thread: str, where: str, si
 def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> None:
     token = Token()
     with parent(
-        "starter", "forkserver", "main", "guarded", "1", *size, wrapper=held("poll"), env=token.environment
+        "starter",
+        "forkserver",
+        "main",
+        "guarded",
+        "1",
+        *size,
+        wrapper=injected(HOLDS["before the alive check"]),
+        env=token.environment,
     ) as tracer:
         try:
             assert tracer.read() == {"ready": True}
@@ -78,7 +72,7 @@ def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> N
 FORKS_MEANWHILE = """
 import orphanguard._native as native
 held, gives_back = native.child()
-first = os.fork() or os._exit(0)  # has another tether made
+first = os.fork() or os._exit(0)  # makes a tether for foreign children
 os.waitpid(first, 0)
 siblings, enough = [], threading.Event()
 def fork_too():
@@ -100,11 +94,7 @@ def test_an_unguarded_fork_while_a_tether_is_made() -> None:
     """A child born between the arrival of the tether and the moment at which the handlers know it would keep it."""
     # The thread that forks stands before its clone() nearly all the time, with the GIL. The other one is without it in
     # prctl(), then has the tether made, and is held for longer than the clone when it has come.
-    wrapper = (
-        *("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=prctl,recvmsg,clone"),
-        *("-e", "inject=prctl:delay_enter=200000"),
-        *("-e", "inject=recvmsg:delay_exit=300000", "-e", "inject=clone:delay_enter=150000"),
-    )
+    wrapper = injected("prctl:delay_enter=200000", "recvmsg:delay_exit=300000", "clone:delay_enter=150000")
     with parent("family", "fork", "main", "guarded", "0", "idle", wrapper=wrapper) as tracer:
         assert tracer.read() == {"children": []}
         answer = tracer.ask(f"exec({FORKS_MEANWHILE!r}, globals())")

@@ -13,7 +13,8 @@ import time
 import pytest
 
 from tests.support.kernel import HOLD, injected, strace
-from tests.support.witness import ACTORS, DEATH, LIFE, Parent, Token, children_of, parent, wait_for
+from tests.support.proc import DEATH, LIFE, children_of, cmdline, wait_for
+from tests.support.witness import ACTOR, Parent, Token, parent
 
 LARGE = ("--memory=256", "--busy=1")
 
@@ -187,26 +188,17 @@ def killed_with_younger_ones(options: str, guard: str) -> list[int]:
         [actor] = children_of(tracer.pid)
         os.kill(actor, signal.SIGKILL)
         time.sleep(3 * HOLD / 1e6)
-        return [pid for pid in token.holders() if pid != tracer.pid and "sleep" in cmdline(pid)]
+        return [pid for pid in token.holders() if pid != tracer.pid and "sleep" in (cmdline(pid) or "")]
     finally:
         tracer.kill()
         token.clean_up()
         tracer.communicate()
 
 
-def cmdline(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
-        return file.read()
-    return ""
-
-
 WITHOUT_END = """
-import os, sys
-sys.path.insert(0, {actors!r})
 from programs import *
 from programs import subprocess as og
-memory = bytearray({memory} << 20)
-memory[::4096] = b"x" * len(memory[::4096])
+ballast = burden({memory})
 def start():
     keep = []
     say(ready=True)
@@ -233,7 +225,7 @@ threads = [threading.Thread(target=start) for _ in range(3)]
 )
 def test_killed_at_random_times(thread: str, options: str, guard: bool) -> None:
     dice = random.Random(thread + options)
-    program = WITHOUT_END.format(actors=str(ACTORS), memory=64, thread=thread, options=options, guard=guard)
+    program = ACTOR + WITHOUT_END.format(memory=64, thread=thread, options=options, guard=guard)
     for _ in range(4 if guard else 1):
         token = Token()
         with contextlib.closing(Parent("-c", program, env=token.environment)) as starter:

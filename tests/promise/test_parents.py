@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.programs import DROP
-from tests.support.witness import DEATH, LIFE, METHODS, family, wait_for
+from tests.support.trees import family
+from tests.support.witness import METHODS
 
 
 @pytest.mark.parametrize("thread", ("main", "ended"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, METHODS, Token, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import METHODS, Token, parent
 
 pytestmark = pytest.mark.starts_fork_server
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.programs import DROP, programs
-from tests.support.witness import DEATH, LIFE, wait_for
+from tests.support.witness import python
 
 
 @contextlib.contextmanager
@@ -37,18 +36,23 @@ def becomes(pid: int, what: str) -> None:
     wait_for(lambda: what in Path(f"/proc/{pid}/status").read_text())
 
 
+def dies_although(path: Path, status: str, thread: str) -> None:
+    """A copy of sleep, in the state that it has by its exec. The control: unguarded it lives on."""
+    for library, left in (("guarded", 0), ("plain", 1)):
+        start = f"Popen([{str(path)!r}, '1000'])"
+        with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
+            [pid] = children.fds
+            becomes(pid, status)
+            running.kill()
+            assert len(children.alive(within=LIFE if left else DEATH)) == left
+
+
 @as_root
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_setuid_program(thread: str) -> None:
     """It clears PDEATHSIG. But its real uid stays, and that is what the lifeline's signal asks for."""
     with copy_of("sleep", 0o4755) as path:
-        for library, left in (("guarded", 0), ("plain", 1)):
-            start = f"Popen([{str(path)!r}, '1000'])"
-            with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
-                [pid] = children.fds
-                becomes(pid, "Uid:\t65534\t0\t0\t0")
-                running.kill()
-                assert len(children.alive(within=LIFE if left else DEATH)) == left
+        dies_although(path, "Uid:\t65534\t0\t0\t0", thread)
 
 
 @as_root
@@ -72,13 +76,7 @@ def test_program_with_file_capabilities(thread: str) -> None:
     with copy_of("sleep") as path:
         if os.spawnlp(os.P_WAIT, "setcap", "setcap", "cap_net_raw+ep", path) != 0:
             pytest.skip("this file system keeps no capabilities")
-        for library, left in (("guarded", 0), ("plain", 1)):
-            start = f"Popen([{str(path)!r}, '1000'])"
-            with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
-                [pid] = children.fds
-                becomes(pid, "CapEff:\t0000000000002000")
-                running.kill()
-                assert len(children.alive(within=LIFE if left else DEATH)) == left
+        dies_although(path, "CapEff:\t0000000000002000", thread)
 
 
 @as_root
@@ -106,4 +104,4 @@ if pid == 0:
     os._exit(os.getpid())
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
+    assert python(program, check=True).stdout == "1\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, ENDS, LIFE, METHODS, THREADS, end, family
+from tests.support.proc import DEATH, LIFE
+from tests.support.trees import family
+from tests.support.witness import ENDS, METHODS, THREADS, end
 
 
 @pytest.mark.parametrize("how", ENDS)

@@ -7,8 +7,9 @@ import os
 import pytest
 
 from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.programs import DROP, FORMS, SIGTERM, names, programs
-from tests.support.witness import DEATH, ENDS, LIFE, THREADS, end, wait_for
+from tests.support.witness import ENDS, THREADS, end
 
 
 @pytest.mark.parametrize("how", ENDS)

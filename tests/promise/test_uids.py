@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE
 from tests.support.trees import public_run
-from tests.support.witness import DEATH, LIFE, Watched, parent
+from tests.support.witness import Watched, parent
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become such a parent")
+pytestmark = as_root
 
 WHERE = ("namespace", "capable")
 UIDS = "the child takes other real and saved user ids by itself"

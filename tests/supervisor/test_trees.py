@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.trees import NOBODY, TREES, family, no_pidns, public_run
-from tests.support.witness import DEATH, LIFE, Token, Watched, wait_for
+from tests.support.witness import Token, Watched
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-USERS = pytest.mark.parametrize("user", [False, pytest.param(True, marks=AS_ROOT)], ids=["self", "nobody"])
+USERS = pytest.mark.parametrize("user", [False, pytest.param(True, marks=as_root)], ids=["self", "nobody"])
 
 
 @USERS
@@ -138,7 +138,7 @@ def test_a_cgroup(victims: str, own_cgroup: Path) -> None:
         wait_for(lambda: not directory.exists())
 
 
-@AS_ROOT
+@as_root
 def test_a_delegated_cgroup_kills_who_became_root(delegated: Path, becoming_root: str) -> None:
     script = f"{becoming_root} sleep 1000 & exit 3"
     token = Token()
@@ -148,7 +148,7 @@ def test_a_delegated_cgroup_kills_who_became_root(delegated: Path, becoming_root
     assert token.holders() == []
 
 
-@AS_ROOT
+@as_root
 def test_what_outlives_sigkill_is_named(becoming_root: str, tmp_path: Path) -> None:
     token = Token()
     status, write = os.pipe()
@@ -175,7 +175,7 @@ def test_what_outlives_sigkill_is_named(becoming_root: str, tmp_path: Path) -> N
     assert events["ended"] == {"exit": 125}
 
 
-@AS_ROOT
+@as_root
 def test_an_unprivileged_user_has_no_cgroup_unless_delegated(own_cgroup: Path) -> None:
     done = subprocess.run(
         [public_run(), "--tree=cgroup", "echo", "it ran"], capture_output=True, text=True, check=False, **NOBODY

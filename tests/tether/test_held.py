@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.fdtable import tethers
 from tests.support.holders import held, survivors
-from tests.support.witness import DEATH, LIFE, wait_for
+from tests.support.proc import DEATH, LIFE, wait_for
 
 WAYS = ["exit", "kill", "exec", "close_range", "ascending", "descending"]
 HOLDERS = [

@@ -16,7 +16,10 @@ import pytest
 import orphanguard
 from orphanguard import _native
 from tests.support.fdtable import tethers
-from tests.support.witness import DEATH, LIFE, METHODS, Watched, family, wait_for
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
+from tests.support.trees import family
+from tests.support.witness import METHODS, Watched, python
 
 SETUP = """import resource
 def limit(soft): resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
@@ -108,11 +111,10 @@ def test_wherever_the_free_numbers_are(method: str, place: str) -> None:
         assert children.alive(within=DEATH) == []
 
 
+@as_root
 def test_without_proc() -> None:
     """A description can't be re-opened: a pipe, and a tether, for each child. In a chroot, and as an unprivileged user
     would be."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can unmount /proc, in a mount namespace of its own")
     before = (
         "libc = ctypes.CDLL(None, use_errno=True); assert libc.unshare(0x20000) == 0; "
         "assert libc.mount(b'none', b'/', None, 0x44000, None) == 0; "
@@ -302,7 +304,7 @@ if (pid := os.fork()) == 0:
     os._exit(len(guard.layers) if not any(os.path.exists(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)) else 1)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 2
+    assert python(program).returncode == 2
 
 
 def test_forked_generations_do_not_pile_up_fds() -> None:
@@ -317,4 +319,4 @@ for generation in range(4):
     counts.append(len(os.listdir("/proc/self/fd")))
 os._exit(0 if len(set(counts)) == 1 else 1)
 """
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+    assert python(program).returncode == 0

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, Parent, Watched, parent
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Parent, Watched, parent
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be a user that has nothing else in flight")
+pytestmark = as_root
 
 SOFT, HARD = 64, 400
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.holders import TRIALS, held, survivors
 from tests.support.kernel import injected, strace
-from tests.support.witness import DEATH, LIFE
+from tests.support.proc import DEATH, LIFE
 
 HOLD = 400_000  # microseconds
 MAKER = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tests.support.holders import TRIALS, held
-from tests.support.witness import DEATH, LIFE
+from tests.support.proc import DEATH, LIFE
 
 CHANGED = (
     f"Linux {os.uname().release} does not take the queues of sockets apart as those before it (5.10 to 7.3): "

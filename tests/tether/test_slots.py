@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.fdtable import tethers
 from tests.support.holders import SHORT
-from tests.support.witness import DEATH, LIFE, Parent, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Parent, parent
 
 SETUP = """
 import orphanguard

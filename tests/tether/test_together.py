@@ -11,7 +11,7 @@ import signal
 import pytest
 
 from tests.support.holders import TRIALS, held
-from tests.support.witness import DEATH, LIFE
+from tests.support.proc import DEATH, LIFE
 
 FILES = "--files=14000"
 ENOUGH = 40  # of trials for the control: 11 of 40 where this was written

@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.holders import survivors
 from tests.support.kernel import injected, strace
-from tests.support.witness import DEATH, LIFE, Watched
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Watched
 
 HOLD = 500_000  # microseconds
 

@@ -11,7 +11,8 @@ import time
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, METHODS
+from tests.support.proc import DEATH
+from tests.support.witness import METHODS
 
 pytestmark = pytest.mark.starts_fork_server
 

@@ -16,7 +16,7 @@ import pytest
 
 import orphanguard
 from orphanguard import _waiting
-from tests.support.witness import DEATH
+from tests.support.proc import DEATH
 
 WAYS = {
     "spawned": {},
