@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import orphanguard
 from orphanguard import subprocess
 from tests.support.actor import run_in
-from tests.support.proc import state, wait_for
-from tests.support.starts import foreign_fork
+from tests.support.proc import wait_for
+from tests.support.starts import foreign_fork, inventory
 
 X86_64 = platform.machine() == "x86_64"
 # The call's number, the argument that must match (None: no argument need match), and its value.
@@ -112,7 +112,7 @@ def main() -> None:
         if when != "twice":
             refuse(call, getattr(errno, error))
         process = make(target=ran)
-        before = state()
+        before = inventory()
         try:
             process.start()
         except orphanguard.GuardUnavailable as caught:
@@ -124,8 +124,8 @@ def main() -> None:
             print("started, exit code", process.exitcode)
             process.close()
         with contextlib.suppress(AssertionError):
-            wait_for(lambda: state() == before, within=5)
-        after, process = state(), None
+            wait_for(lambda: inventory() == before, within=5)
+        after, process = inventory(), None
         print("nothing left" if after == before else f"left: {before} -> {after}")
 
     run_in(thread, run)

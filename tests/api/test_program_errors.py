@@ -14,7 +14,7 @@ import pytest
 import orphanguard
 from orphanguard import _native, subprocess
 from tests.support.fdtable import open_fds, settle, tethers
-from tests.support.proc import state
+from tests.support.starts import inventory
 
 Long = "x" * 200_000  # more than MAX_ARG_STRLEN
 
@@ -150,10 +150,10 @@ def test_the_same_exception(options: str, tmp_path: Path) -> None:
         scope = {"DIR": str(tmp_path), "PIPE": standard.PIPE}
         extra = "" if "std" in call and "PIPE" in options else options
         expected, _ = theirs(call + extra.replace(", guard=False", ""), scope)
-        before = state()
+        before = inventory()
         got = raised(subprocess.Popen, call + extra, scope)
-        if expected != got or state() != before:
-            different[name] = (expected, got, before, state())
+        if expected != got or inventory() != before:
+            different[name] = (expected, got, before, inventory())
     assert different == {}
 
 

@@ -13,8 +13,7 @@ import orphanguard
 from orphanguard import _native
 from tests.support.actor import run_in
 from tests.support.kernel import injected, strace
-from tests.support.proc import state
-from tests.support.starts import with_ever_more_fds
+from tests.support.starts import inventory, with_ever_more_fds
 from tests.support.witness import ACTORS, METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
@@ -64,11 +63,11 @@ def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str
         raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")
 
     process = orphanguard.get_context("fork").Process(target=nothing)
-    before = state()
+    before = inventory()
     monkeypatch.setattr(_native, failing, fail)
     with pytest.raises(OSError, match=failing):
         process.start()
-    assert state() == before
+    assert inventory() == before
 
 
 def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +82,12 @@ def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
         first = orphanguard.get_context(method).Process(target=nothing)
         first.start()
         first.join()
-        before = state()
+        before = inventory()
         with monkeypatch.context() as patched:
             patched.setattr(_waiting.registry(), "add", fail)
             with pytest.raises(OSError, match="epoll_ctl"):
                 process.start()
-        assert state() == before
+        assert inventory() == before
 
 
 def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +95,11 @@ def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     process = orphanguard.get_context("fork").Process(target=nothing)
-    before = state()
+    before = inventory()
     monkeypatch.setattr(os, "fork", fail)
     with pytest.raises(BlockingIOError):
         process.start()
-    assert state() == before
+    assert inventory() == before
     monkeypatch.undo()
     process.start()  # nothing was spent
     process.join()
@@ -151,7 +150,7 @@ def test_program_that_cannot_be_executed() -> None:
     context.Process(target=nothing)
     executable = spawn.get_executable()
     process = context.Process(target=nothing)
-    before = state()
+    before = inventory()
     spawn.set_executable("/nonexistent/python")
     try:
         with pytest.raises(FileNotFoundError) as caught:
@@ -159,7 +158,7 @@ def test_program_that_cannot_be_executed() -> None:
     finally:
         spawn.set_executable(executable)
     assert caught.value.filename == "/nonexistent/python"
-    assert state() == before
+    assert inventory() == before
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
@@ -169,7 +168,7 @@ def test_arguments_that_cannot_be_pickled(method: str) -> None:
     first.start()
     first.join()
     process = context.Process(target=lambda: None)
-    before = state()
+    before = inventory()
     with pytest.raises(Exception, match="pickle"):
         process.start()
-    assert state() == before
+    assert inventory() == before

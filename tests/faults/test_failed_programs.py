@@ -12,8 +12,7 @@ import pytest
 from orphanguard import _native, subprocess
 from tests.support.actor import run_in
 from tests.support.kernel import injected, strace
-from tests.support.proc import state
-from tests.support.starts import with_ever_more_fds
+from tests.support.starts import inventory, with_ever_more_fds
 from tests.support.witness import parent
 
 WAYS = {
@@ -47,7 +46,7 @@ def test_out_of_fds_at_any_point(way: str, thread: str) -> None:
 def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the shim reports."""
     subprocess.run(["true"])
-    before = state()
+    before = inventory()
     for code, error in ((errno.ENOMEM, OSError), (errno.EAGAIN, BlockingIOError), (errno.EPERM, PermissionError)):
         with monkeypatch.context() as patched:
 
@@ -57,7 +56,7 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             patched.setattr(_native, "spawn", fail)
             with pytest.raises(error):
                 subprocess.Popen(["true"], stdin=standard.PIPE)
-        assert state() == before
+        assert inventory() == before
 
 
 @strace

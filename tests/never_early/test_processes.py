@@ -13,8 +13,7 @@ import pytest
 import orphanguard
 from orphanguard.multiprocessing import _stdlib
 from tests.support.proc import DEATH, LIFE
-from tests.support.trees import family
-from tests.support.witness import METHODS, THREADS
+from tests.support.witness import METHODS, THREADS, family
 
 
 @pytest.mark.parametrize("thread", THREADS)

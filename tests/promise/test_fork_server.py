@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.proc import DEATH, LIFE
-from tests.support.trees import family
+from tests.support.witness import family
 
 SERVER = "from multiprocessing import forkserver; server = forkserver._forkserver._forkserver_pid; "
 

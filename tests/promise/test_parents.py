@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.programs import DROP
-from tests.support.trees import family
-from tests.support.witness import METHODS
+from tests.support.witness import METHODS, family
 
 
 @pytest.mark.parametrize("thread", ("main", "ended"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.proc import DEATH, LIFE
-from tests.support.trees import family
-from tests.support.witness import ENDS, METHODS, THREADS, end
+from tests.support.witness import ENDS, METHODS, THREADS, end, family
 
 
 @pytest.mark.parametrize("how", ENDS)

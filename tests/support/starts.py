@@ -18,14 +18,14 @@ from tests.support.proc import children
 T = TypeVar("T")
 
 
-def state() -> tuple[object, ...]:
+def inventory() -> tuple[object, ...]:
     """The fds, without tethers, which stay for the next children; children; threads."""
     return open_fds(), sorted(children()), threading.active_count()
 
 
 def everything() -> tuple[object, ...]:
     """With the tethers: where no start before has failed on one, it is still the same tether."""
-    return *state(), tethers()
+    return *inventory(), tethers()
 
 
 def foreign_fork() -> None:
@@ -61,11 +61,11 @@ def with_ever_more_fds(start: Callable[[], T]) -> tuple[int, T]:
     With one fd more at each try, a start fails at one step after the other.
     """
     for room in range(40):
-        before = state()
+        before = inventory()
         try:
             with soft_limit(number_after(room)):
                 return room, start()
         except OSError as error:
             assert error.errno == errno.EMFILE
-        assert state() == before
+        assert inventory() == before
     raise AssertionError("never succeeded")

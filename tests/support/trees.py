@@ -200,7 +200,7 @@ class Family(Started):
 
 
 @contextlib.contextmanager
-def family(name: str, *options: str, **how: bool) -> Iterator[Family]:
+def grown(name: str, *options: str, **how: bool) -> Iterator[Family]:
     running = Family(tree_of(name), *options, **how)
     try:
         yield running

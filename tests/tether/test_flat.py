@@ -11,8 +11,7 @@ import pytest
 from orphanguard._guard import FLAT
 from tests.support.kernel import PROGRAMS, SOCKETS
 from tests.support.proc import DEATH, LIFE
-from tests.support.trees import family
-from tests.support.witness import ACTOR, METHODS, Parent, Watched, parent
+from tests.support.witness import ACTOR, METHODS, Parent, Watched, family, parent
 
 
 def refusing(call: str) -> tuple[str, str]:

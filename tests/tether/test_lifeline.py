@@ -18,8 +18,7 @@ from orphanguard import _native
 from tests.support.fdtable import tethers
 from tests.support.kernel import as_root
 from tests.support.proc import DEATH, LIFE, wait_for
-from tests.support.trees import family
-from tests.support.witness import METHODS, Watched, python
+from tests.support.witness import METHODS, Watched, family, python
 
 SETUP = """import resource
 def limit(soft): resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
