@@ -14,11 +14,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
-from family import idle, joined, obey, run_in, say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
 from orphanguard import _native
+from tests.support.actor import idle, joined, obey, run_in, say
 
 
 def nothing() -> None:

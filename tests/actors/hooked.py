@@ -9,10 +9,12 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from family import obey, run_in, say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
+from tests.support.actor import obey, run_in, say
 
 assert orphanguard.__name__
 

@@ -9,10 +9,12 @@ import asyncio
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
-from family import obey, run_in, say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
+from tests.support.actor import obey, run_in, say
 
 where, kind, loop = sys.argv[1:]
 if loop == "uvloop":

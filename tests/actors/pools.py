@@ -6,8 +6,9 @@ import os
 import sys
 import tempfile
 
-from family import GUARDED, context, idle, say
+from family import GUARDED, context
 
+from tests.support.actor import idle, say
 from tests.support.proc import wait_for
 
 

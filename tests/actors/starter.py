@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from family import GUARDED, burden, context, idle, run_in, say
+from family import GUARDED, context
+
+from tests.support.actor import burden, idle, run_in, say
 
 assert isinstance(GUARDED, bool)
 

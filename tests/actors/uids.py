@@ -13,11 +13,13 @@ import signal
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
-from family import become, obey, run_in, say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
 from orphanguard import _bin, _native
+from tests.support.actor import become, obey, run_in, say
 
 _bin.RUN = os.environ.get("ORPHANGUARD_TEST_RUN", _bin.RUN)  # a copy that everybody can execute
 from orphanguard import _probe  # noqa: E402

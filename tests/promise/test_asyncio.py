@@ -13,7 +13,7 @@ def needs(loop: str) -> None:
         pytest.importorskip(loop)
 
 
-# A loop of uvloop's that ends closes its pipes, and then cat ends.
+# Not ("ended", "uvloop"): a loop of uvloop that ends closes its pipes, and then cat ends by itself.
 @pytest.mark.parametrize(
     ("where", "loop"),
     [("main", "asyncio"), ("running", "asyncio"), ("ended", "asyncio"), ("main", "uvloop"), ("running", "uvloop")],
@@ -33,4 +33,4 @@ def test_programs_survive_unguarded(loop: str) -> None:
     with parent("looping", "main", "plain", loop) as running:
         children = running.watch(running.read()["children"])
         running.kill()
-        assert len(children.alive(within=LIFE)) >= 2  # cat ends by the end of its stdin
+        assert len(children.alive(within=LIFE)) >= 2  # the third, cat, ends with its stdin

@@ -49,7 +49,7 @@ def test_asyncio(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", ["orphanguard.die_with_parent", "lambda: orphanguard.die_with_parent()"])
 def test_die_with_parent_as_a_preexec_fn(hook: str) -> None:
-    """A lifeline of the child's own would be gone with the exec."""
+    """As a preexec_fn it arms PDEATHSIG alone, since a lifeline of the child's own would end with the exec."""
     with parent("hooked", "main", hook, "") as running:
         children = running.watch(running.read()["children"])
         assert len(children.alive(within=LIFE)) == 2

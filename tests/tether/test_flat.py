@@ -1,5 +1,7 @@
-"""Where the kernel refuses what a tether takes (csrc/tether.c): children start, die with their parent, and it is said
-that they are guarded less well."""
+"""Where the kernel refuses what a tether takes, children are flat: they start, and they die with their parent.
+
+Their guards say that they are guarded less well.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,7 @@ def test_asyncio(call: str) -> None:
 @pytest.mark.parametrize("call", SOCKETS)
 @pytest.mark.parametrize("who", ["both", "the child"])
 def test_children_that_arm_themselves(who: str, call: str) -> None:
-    """The description is the child's own then."""
+    """Then the description of a foreign child is in the child alone."""
     refuse = f"__import__('filtered').refuse({call!r}, 1)"
     both = f"({refuse}, orphanguard.die_with_parent)[1]"
     how = both if who == "both" else f"(lambda: ({refuse}, orphanguard.die_with_parent())[1])"
@@ -105,7 +107,7 @@ def test_children_that_arm_themselves(who: str, call: str) -> None:
 
 @pytest.mark.parametrize("how", ["plain", "guarded"])
 def test_controls(how: str) -> None:
-    """Unguarded ones survive; and nothing is flat where nothing is refused."""
+    """Unguarded children survive, and no child is flat where no call is refused."""
     extra = refusing("sendmsg") if how == "plain" else ()
     with family("fork", "ended", guarded=how == "guarded", extra=extra) as (running, children):
         if how == "guarded":
@@ -118,7 +120,8 @@ def test_controls(how: str) -> None:
 
 
 def test_what_is_said() -> None:
-    """In the child as in its parent; not where PDEATHSIG is armed as well, which does not need the order."""
+    """The child says so, and so does its parent; but not where PDEATHSIG is armed too, which needs no order of
+    release."""
     program = f"""{ACTOR}
 import filtered, orphanguard
 from orphanguard._guard import FLAT, current_guard
