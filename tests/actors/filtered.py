@@ -7,7 +7,6 @@ comes after the filter. Prints what the start raises and what it leaves.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import functools
@@ -23,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import orphanguard
 from orphanguard import subprocess
 from tests.support.actor import run_in
-from tests.support.proc import wait_for
+from tests.support.proc import settled
 from tests.support.starts import foreign_fork, inventory
 
 X86_64 = platform.machine() == "x86_64"
@@ -123,9 +122,8 @@ def main() -> None:
             process.join()
             print("started, exit code", process.exitcode)
             process.close()
-        with contextlib.suppress(AssertionError):
-            wait_for(lambda: inventory() == before, within=5)
-        after, process = inventory(), None
+        after = settled(inventory, before, within=5)
+        process = None
         print("nothing left" if after == before else f"left: {before} -> {after}")
 
     run_in(thread, run)

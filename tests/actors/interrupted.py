@@ -7,7 +7,6 @@ look for signals at fewer). Raises there itself, so that it is exact. Prints how
 from __future__ import annotations
 
 import asyncio as standard_asyncio
-import contextlib
 import gc
 import itertools
 import os
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import orphanguard
 from orphanguard import asyncio as guarded_asyncio
 from tests.support.fdtable import open_fds, settle, tethers
-from tests.support.proc import children, wait_for
+from tests.support.proc import children, settled
 
 OURS = os.path.dirname(orphanguard.__file__)
 
@@ -201,9 +200,8 @@ def main(name: str, stride: int) -> None:
         there = interrupt_at(number, way.start)
         way.end()
         gc.collect()
-        with contextlib.suppress(AssertionError):
-            wait_for(lambda before=before: state() == before, within=10)  # a fork server's child ends by itself
-        if (after := state()) != before:
+        after = settled(state, before, within=10)  # a fork server's child ends by itself
+        if after != before:
             left.append((number, before, after))
             before = after
         if not there:

@@ -1,4 +1,4 @@
-"""`die_with_parent`: what it takes, what it refuses, and where its call could be taken for something else."""
+"""`die_with_parent`: what it takes, what it refuses, and where the call could be taken for another use."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def said_of(pid: int, *wrapper: str) -> str:
 
 
 def test_a_process_further_above_is_not_the_parent() -> None:
-    """Behind a wrapper, say. No fork server has to do with it."""
+    """A wrapper may be between the two. The message does not blame a fork server."""
     said = said_of(os.getpid(), "timeout", "1000")
     assert f"GuardUnavailable: [Errno 22] process {os.getpid()} (" in said
     assert "(timeout): it is further above" in said
@@ -69,7 +69,8 @@ def test_signals_that_do_not_exist(sig: int) -> None:
 
 
 def test_die_with_parent_in_a_child_of_a_child() -> None:
-    """A child of multiprocessing that forks by os.fork(): its parent is that one, not multiprocessing's."""
+    """A child of multiprocessing calls os.fork(). The parent of that child is the caller, not multiprocessing's
+    parent."""
     program = """
 import os, orphanguard, multiprocessing
 def child():
@@ -89,7 +90,7 @@ for Process in (multiprocessing.get_context("fork").Process, orphanguard.get_con
 
 
 def said_by(program: str) -> list[str]:
-    """What a program prints that is killed when it has said "end"; whoever it has left is killed as well."""
+    """The lines that a program prints until it says "end" and is killed. Nobody may be left then."""
     token = Token()
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=token.environment
@@ -117,7 +118,7 @@ def say(*what): os.write(1, (" ".join(map(str, what)) + "\\n").encode())
 
 @pytest.mark.parametrize("thread", ["main", "other"])
 def test_as_an_at_fork_hook(thread: str) -> None:
-    """The call that forks has not returned there, and executes nothing either."""
+    """The call that forks has not returned when the hook runs, and is not about to execute a program."""
     program = f"""{START}
 os.register_at_fork(after_in_child=orphanguard.die_with_parent)
 def start():
@@ -132,7 +133,7 @@ signal.pause()
 
 
 def test_beside_a_function_that_forks() -> None:
-    """Two frames of the same shape, one after the other in the same place."""
+    """The frame of the function that forks and the frame of the child's function have the same shape and place."""
     program = f"""{START}
 def start(): return os.fork()
 def child(): return orphanguard.die_with_parent()
@@ -149,7 +150,7 @@ signal.pause()
 
 
 def test_a_number_that_is_a_childs_by_now() -> None:
-    """A guarded child closes its fds; its own child's lifeline gets the number. That stays the child's."""
+    """A guarded child closes its fds, and its own program's lifeline gets that number. It stays the program's."""
     program = f"""{START}
 def child():
     out = os.dup(1)
@@ -169,7 +170,7 @@ signal.pause()
 
 
 def test_twice_in_a_child_of_another_thread() -> None:
-    """What its parent has armed besides is its parent's: PDEATHSIG would be an early death here."""
+    """Its parent has a PDEATHSIG, but of its own: in this child of another thread PDEATHSIG would be an early death."""
     program = f"""{START}
 def grandchild():
     if os.fork() == 0:
@@ -190,7 +191,7 @@ signal.pause()
 
 @pytest.mark.parametrize(("refused", "armed"), [("", "lifeline"), ("sendmsg", "pdeathsig")], ids=["", "off the tether"])
 def test_again_after_it_has_closed_its_fds(refused: str, armed: str) -> None:
-    """The tether holds its description; without that it is lost."""
+    """The tether holds the description of the child. Without a tether it is lost with the fds."""
     program = f"""{START}
 import filtered, warnings
 warnings.simplefilter("ignore")

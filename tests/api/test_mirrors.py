@@ -1,4 +1,4 @@
-"""``orphanguard.multiprocessing``'s submodules: what starts processes is guarded, the rest is the standard one."""
+"""The submodules of ``orphanguard.multiprocessing``: what starts processes is guarded, the rest is the standard one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,11 @@ def test_every_public_name_is_here(module) -> None:
             assert issubclass(ours, theirs)
             assert pickle.loads(pickle.dumps(ours)) is ours
     public = {name for name in dir(standard) if not name.startswith("_")}
-    elsewhere = {"get_context", "get_spawning_popen", "wait"}  # those that it has from other modules itself
+    elsewhere = {
+        "get_context",
+        "get_spawning_popen",
+        "wait",
+    }  # names that it has from other modules itself
     assert public - set(dir(module)) == ({"DefaultContext"} if module is context else elsewhere & public)
 
 
@@ -90,7 +94,7 @@ def test_they_are_what_the_functions_return() -> None:
 
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_a_context_that_is_given(method: str | None) -> None:
-    """A standard one is replaced by the guarded one of its method."""
+    """A standard context is replaced by the guarded context of the same start method."""
     given = multiprocessing.get_context(method)
     with managers.SyncManager(ctx=given) as manager:
         assert manager._process.guard.scope == "process"
@@ -127,7 +131,7 @@ def test_registering_is_not_heard_of_elsewhere() -> None:
 
 @pytest.mark.parametrize("name", ["pool.get_context", "managers.get_spawning_popen", "context.DefaultContext"])
 def test_what_a_standard_module_has_from_another_one(name: str) -> None:
-    """It would be unguarded, with a name of ours."""
+    """Such a name of our module would be unguarded."""
     module, _, name = name.partition(".")
     with pytest.raises(AttributeError, match=f"multiprocessing.{module}.{name} is the standard one"):
         getattr(importlib.import_module(f"orphanguard.multiprocessing.{module}"), name)

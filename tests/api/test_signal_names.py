@@ -1,4 +1,4 @@
-"""A signal by its name, wherever one is taken, as `orphanguard run --signal` takes it."""
+"""Signals by their names, wherever a signal is taken, as `orphanguard run --signal` takes them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ BAD = [
 @pytest.mark.parametrize(("value", "error"), BAD, ids=repr)
 def test_what_is_no_signal(value: object, error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     for start in ("spawn", "fork_armed", "lifeline_open"):
-        monkeypatch.setattr(_native, start, None)  # nothing is started before
+        monkeypatch.setattr(_native, start, None)  # no start gets so far
     for more in ({}, {"preexec_fn": int}, {"tree": True}, {"grace": 1}, {"guard": False}):
         with pytest.raises(error, match="signal"):
             orphanguard.Popen(["true"], death_signal=value, **more)

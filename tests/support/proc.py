@@ -31,6 +31,14 @@ def wait_for(what: Callable[[], T], within: float = DEATH) -> T:
     return value
 
 
+def settled(look: Callable[[], T], wanted: T, within: float) -> T:
+    """What ``look()`` returns: ``wanted`` as soon as it does, else what it returns when the time is over."""
+    deadline = time.monotonic() + within
+    while (found := look()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return found
+
+
 def children(pid: int | str = "self") -> set[int]:
     """The pids of a process's children, whichever of its threads has started them; zombies are among them."""
     found: set[int] = set()
