@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import os
 import resource
 import signal
-import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
-from pathlib import Path
 
 import pytest
 
 from orphanguard._core import waiting
 from tests.support import fdtable
-
-sys.path.insert(0, str(Path(__file__).parent))
-
+from tests.support.proc import children
+from tests.support.starts import foreign_fork
 
 # Where the suite runs in the background, a shell or nohup has had these ignored, and programs inherit that.
 for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_signal) == signal.SIG_IGN:
         signal.signal(_signal, signal.SIG_DFL)
-
-
-def _children() -> set[int]:
-    path = f"/proc/{os.getpid()}/task"
-    found: set[int] = set()
-    for task in os.listdir(path):
-        with contextlib.suppress(FileNotFoundError):
-            found.update(map(int, Path(path, task, "children").read_text().split()))
-    return found
 
 
 def _tethers() -> int:
@@ -45,47 +31,39 @@ def _tethers() -> int:
     return len(fdtable.tethers())
 
 
-@functools.cache
-def _fork() -> None:
-    """The first one makes a tether for its like."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there may be threads
-        pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
+_first_fork = functools.cache(foreign_fork)
 
 
 def _settle() -> None:
     """What the process makes once and keeps: not a leak of the test that happens to come first."""
     waiting.registry()._own_epoll()
     resource_tracker.ensure_running()
-    _fork()
+    _first_fork()
 
 
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     _settle()
-    before = (_children(), set(threading.enumerate()), _tethers(), fdtable.open_fds())
+    before = (children(), set(threading.enumerate()), _tethers(), fdtable.open_fds())
     yield
     keeps_server = request.node.get_closest_marker("starts_fork_server") is not None
     deadline = time.monotonic() + 5
     while True:
         gc.collect()
-        children = _children() - before[0]
+        alive = children() - before[0]
         threads = set(threading.enumerate()) - before[1]
         tethers = max(_tethers() - before[2], 0)
         left = {fd: what for fd, what in fdtable.open_fds().items() if before[3].get(fd) != what}
         if keeps_server:
             # The server and its alive pipe stay, as they do in the standard library.
-            children -= {forkserver._forkserver._forkserver_pid}
+            alive -= {forkserver._forkserver._forkserver_pid}
             left = {fd: what for fd, what in left.items() if not what.startswith("pipe:")}
         if forkserver._forkserver._forkserver_pid is not None:
             tethers = max(tethers - 2, 0)  # on its own one 63 starts may have failed; one more is made then
-        if not (children or threads or tethers or left) or time.monotonic() > deadline:
+        if not (alive or threads or tethers or left) or time.monotonic() > deadline:
             break
         time.sleep(0.01)
-    assert not children, f"left alive or unreaped: {children}"
+    assert not alive, f"left alive or unreaped: {alive}"
     assert not left, f"left open: {left}"
     assert not tethers, f"left open: {tethers} tethers and queues more than before"
     assert not threads, f"left running: {threads}"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 
 order, what = sys.argv[1:3]
 if order == "after":
@@ -25,9 +26,11 @@ gevent.monkey.patch_all()
 
 import gevent  # noqa: E402
 import gevent.event  # noqa: E402
-from family import say  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard  # noqa: E402
+from tests.support.actor import say  # noqa: E402
 
 PIPE = subprocess.PIPE
 FIFO = os.environ.setdefault("ORPHANGUARD_TEST_FIFO", os.path.join(tempfile.gettempdir(), f"fifo-{os.getpid()}"))

@@ -34,7 +34,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from family import say
+from tests.support.actor import say
+from tests.support.proc import wait_for
 
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
 # With the GIL held: the child of a clone has it then.
@@ -102,12 +103,9 @@ def maker() -> int:
     if OPTIONS.moment == "made":  # it is on its way to the parent
         from tests.support.fdtable import tethers
 
-        while not tethers():
-            time.sleep(0.001)
+        wait_for(tethers)
     else:
-        path = Path(f"/proc/self/task/{thread.native_id}/children")
-        while not path.read_text():
-            time.sleep(0.001)
+        wait_for(Path(f"/proc/self/task/{thread.native_id}/children").read_text)
         time.sleep(0.1)  # by then it is where strace holds it
     pid = raw()
     assert not ELDER
@@ -146,10 +144,7 @@ def process() -> int:
 def std() -> int:
     thread = threading.Thread(target=lambda: KEPT.append(eval(OPTIONS.start)), daemon=True)
     thread.start()
-    path = Path(f"/proc/self/task/{thread.native_id}/children")
-    while not (found := path.read_text().split()):
-        time.sleep(0.001)
-    return int(found[0])
+    return int(wait_for(Path(f"/proc/self/task/{thread.native_id}/children").read_text).split()[0])
 
 
 def starter() -> Callable[[], int]:

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import orphanguard
 from orphanguard import asyncio as guarded_asyncio
 from tests.support.fdtable import open_fds, settle, tethers
+from tests.support.proc import children, settled
 
 OURS = os.path.dirname(orphanguard.__file__)
 
@@ -147,18 +147,13 @@ WAYS = {
 }
 
 
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as found:
-        return [int(child) for child in found.read().split()]
-
-
 def state() -> tuple[object, ...]:
     """Of tethers only whether they grow: a fork server's has no room any more when 63 starts were interrupted."""
     settle()
-    mine = children(os.getpid())
+    mine = children()
     server = forkserver._forkserver._forkserver_pid
     # A child of a fork server that no longer exists is adopted by nobody here.
-    below = children(server) if server in mine else []
+    below = children(server) if server in mine else set()
     return open_fds(), len(tethers()) > 5, mine, below, len(os.listdir("/proc/self/task"))
 
 
@@ -205,9 +200,7 @@ def main(name: str, stride: int) -> None:
         there = interrupt_at(number, way.start)
         way.end()
         gc.collect()
-        deadline = time.monotonic() + 10
-        while (after := state()) != before and time.monotonic() < deadline:
-            time.sleep(0.001)  # a fork server's child ends by itself
+        after = settled(state, before, within=10)  # a fork server's child ends by itself
         if after != before:
             left.append((number, before, after))
             before = after

@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import sys
 
-from family import GUARDED, idle, say
+from family import GUARDED
+
+from tests.support.actor import idle, say
 
 if GUARDED:
     from orphanguard.multiprocessing import context, pool

@@ -1,4 +1,4 @@
 """What callers see: arguments, signatures, exceptions, keywords, mirrors of standard modules, exit status.
 
-Negative control: the standard library does the same beside it, wherever it has the same function.
+The control is the standard library: the same call of it goes beside ours, wherever it has that call.
 """

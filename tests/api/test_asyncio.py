@@ -13,6 +13,7 @@ import pytest
 
 import orphanguard
 from orphanguard import asyncio as guarded
+from tests.support.proc import children
 
 PIPE = asyncio.subprocess.PIPE
 
@@ -31,7 +32,7 @@ def run(request):
 
 
 class FdsFirst(asyncio.SelectorEventLoop):
-    """Calls the readers of ready fds before what was due already, as uvloop does."""
+    """Calls the readers of ready fds before the callbacks that were due already, as uvloop does."""
 
     def _add_callback(self, handle: asyncio.Handle) -> None:
         self._ready.appendleft(handle)
@@ -42,7 +43,7 @@ def uvloop_loop() -> asyncio.AbstractEventLoop:
 
 
 with contextlib.suppress(pytest.skip.Exception):
-    uvloop_loop().close()  # the first makes a pipe that libuv keeps
+    uvloop_loop().close()  # the first loop makes a pipe that libuv keeps
 
 LOOPS = {"asyncio": asyncio.SelectorEventLoop, "fds first": FdsFirst, "uvloop": uvloop_loop}
 
@@ -95,7 +96,7 @@ def test_the_program_ends_before_its_pipes_are_connected(run_in_loop, stdio: int
         task = loop.create_task(
             orphanguard.create_subprocess_exec("sh", "-c", "echo; exit 3", stdin=stdio, stdout=stdio, stderr=stdio)
         )
-        # Runs right after the start, and takes until the program has ended.
+        # This runs right after the start, and returns when the program has ended.
         loop.call_soon(os.waitid, os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         process = await task
         return await process.communicate(), await process.wait()
@@ -128,11 +129,6 @@ def test_eager_tasks(loop) -> None:
         assert running.run_until_complete(main()) == ((b"hello", None), 3)
 
 
-def children() -> set[str]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return set(file.read().split())
-
-
 def test_cancelled_while_it_starts() -> None:
     before = children()
 
@@ -140,7 +136,7 @@ def test_cancelled_while_it_starts() -> None:
         task = asyncio.ensure_future(
             orphanguard.create_subprocess_exec("sleep", "1000", stdin=PIPE, stdout=PIPE, stderr=PIPE)
         )
-        while children() == before:  # until it is started; its pipes are not connected yet
+        while children() == before:  # the program is started, and its pipes are not connected yet
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -151,7 +147,7 @@ def test_cancelled_while_it_starts() -> None:
 
 
 def test_somebody_else_reaps_or_polls(run) -> None:
-    """The transport's Popen is polled behind the loop's back: the loop still hears of the end, with the true code."""
+    """Somebody polls the transport's Popen, and so reaps. The loop still hears of the end, with the true exit code."""
 
     async def main():
         process = await orphanguard.create_subprocess_exec("sh", "-c", "read x; exit 7", stdin=PIPE)

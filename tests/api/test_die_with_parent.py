@@ -1,4 +1,4 @@
-"""`die_with_parent`: what it takes, what it refuses, and where its call could be taken for something else."""
+"""`die_with_parent`: what it takes, what it refuses, and where the call could be taken for another use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sys
 import pytest
 
 import orphanguard
-from tests.support.witness import ACTORS, DEATH, LIFE, METHODS, Token, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import ACTOR, METHODS, Token, parent, python
 
 
 def test_die_with_parent_refuses_under_a_fork_server() -> None:
@@ -47,7 +48,7 @@ def said_of(pid: int, *wrapper: str) -> str:
 
 
 def test_a_process_further_above_is_not_the_parent() -> None:
-    """Behind a wrapper, say. No fork server has to do with it."""
+    """A wrapper may be between the two. The message does not blame a fork server."""
     said = said_of(os.getpid(), "timeout", "1000")
     assert f"GuardUnavailable: [Errno 22] process {os.getpid()} (" in said
     assert "(timeout): it is further above" in said
@@ -68,7 +69,8 @@ def test_signals_that_do_not_exist(sig: int) -> None:
 
 
 def test_die_with_parent_in_a_child_of_a_child() -> None:
-    """A child of multiprocessing that forks by os.fork(): its parent is that one, not multiprocessing's."""
+    """A child of multiprocessing calls os.fork(). The parent of that child is the caller, not multiprocessing's
+    parent."""
     program = """
 import os, orphanguard, multiprocessing
 def child():
@@ -83,12 +85,12 @@ for Process in (multiprocessing.get_context("fork").Process, orphanguard.get_con
     process.join()
     print(process.exitcode)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    result = python(program, check=True)
     assert result.stdout == "0\n0\n", result.stderr
 
 
 def said_by(program: str) -> list[str]:
-    """What a program prints that is killed when it has said "end"; whoever it has left is killed as well."""
+    """The lines that a program prints until it says "end" and is killed. Nobody may be left then."""
     token = Token()
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=token.environment
@@ -105,20 +107,18 @@ def said_by(program: str) -> list[str]:
     return lines
 
 
-START = """
-import os, signal, sys, threading, time, orphanguard
+START = (
+    ACTOR
+    + """
+import orphanguard
 def say(*what): os.write(1, (" ".join(map(str, what)) + "\\n").encode())
-def in_a_thread(call):
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    while os.path.exists(f"/proc/self/task/{thread.native_id}"): time.sleep(0.001)
 """
+)
 
 
 @pytest.mark.parametrize("thread", ["main", "other"])
 def test_as_an_at_fork_hook(thread: str) -> None:
-    """The call that forks has not returned there, and executes nothing either."""
+    """The call that forks has not returned when the hook runs, and is not about to execute a program."""
     program = f"""{START}
 os.register_at_fork(after_in_child=orphanguard.die_with_parent)
 def start():
@@ -126,14 +126,14 @@ def start():
         say(*orphanguard.die_with_parent().layers)
         say("end")
         signal.pause()
-{"start()" if thread == "main" else "in_a_thread(start)"}
+run_in({thread!r}, start)
 signal.pause()
 """
     assert said_by(program) == ["lifeline" + (" pdeathsig" if thread == "main" else "")]
 
 
 def test_beside_a_function_that_forks() -> None:
-    """Two frames of the same shape, one after the other in the same place."""
+    """The frame of the function that forks and the frame of the child's function have the same shape and place."""
     program = f"""{START}
 def start(): return os.fork()
 def child(): return orphanguard.die_with_parent()
@@ -143,26 +143,26 @@ def both():
         orphanguard.PreexecFn()
         say("end")
         signal.pause()
-in_a_thread(both)
+in_a_thread_that_ends(both)
 signal.pause()
 """
     assert said_by(program) == ["lifeline"]
 
 
 def test_a_number_that_is_a_childs_by_now() -> None:
-    """A guarded child closes its fds; its own child's lifeline gets the number. That stays the child's."""
+    """A guarded child closes its fds, and its own program's lifeline gets that number. It stays the program's."""
     program = f"""{START}
 def child():
     out = os.dup(1)
     os.closerange(3, out), os.closerange(out + 1, 2000)
     program = []
-    in_a_thread(lambda: program.append(orphanguard.Popen(["sleep", "1000"])))
+    in_a_thread_that_ends(lambda: program.append(orphanguard.Popen(["sleep", "1000"])))
     guard = orphanguard.die_with_parent()
     say(*guard.layers)
     say("end")
     os.kill(os.getpid(), signal.SIGKILL)
 process = orphanguard.get_context("fork").Process(target=child)
-in_a_thread(process.start)
+in_a_thread_that_ends(process.start)
 process.join()
 signal.pause()
 """
@@ -170,7 +170,7 @@ signal.pause()
 
 
 def test_twice_in_a_child_of_another_thread() -> None:
-    """What its parent has armed besides is its parent's: PDEATHSIG would be an early death here."""
+    """Its parent has a PDEATHSIG, but of its own: in this child of another thread PDEATHSIG would be an early death."""
     program = f"""{START}
 def grandchild():
     if os.fork() == 0:
@@ -178,7 +178,7 @@ def grandchild():
         say(*orphanguard.die_with_parent().layers)
         while True: signal.pause()
 def child():
-    in_a_thread(grandchild)
+    in_a_thread_that_ends(grandchild)
     time.sleep({LIFE})
     say(os.waitpid(-1, os.WNOHANG)[0])
     say("end")
@@ -191,11 +191,9 @@ signal.pause()
 
 @pytest.mark.parametrize(("refused", "armed"), [("", "lifeline"), ("sendmsg", "pdeathsig")], ids=["", "off the tether"])
 def test_again_after_it_has_closed_its_fds(refused: str, armed: str) -> None:
-    """The tether holds its description; without that it is lost."""
+    """The tether holds the description of the child. Without a tether it is lost with the fds."""
     program = f"""{START}
-import warnings
-sys.path.insert(0, {str(ACTORS)!r})
-import filtered
+import filtered, warnings
 warnings.simplefilter("ignore")
 def start():
     if os.fork() == 0:

@@ -1,17 +1,15 @@
-"""The exit status is the true one even if somebody else has reaped the child; if it is lost, it is said."""
+"""The exit status is the true one even if other code has reaped the child. If the status is lost, a warning says so."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 import orphanguard
 from orphanguard._core import pidfds
 from tests.support.kernel import keeps_status, kernel
-from tests.support.witness import METHODS
+from tests.support.witness import METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -33,7 +31,7 @@ def test_a_stray_waitpid(method: str) -> None:
 @keeps_status
 @pytest.mark.parametrize("method", METHODS)
 def test_sigchld_is_ignored(method: str) -> None:
-    """The child is gone, with its pid, as soon as it ends: even before pidfd_open, but for the gate."""
+    """The child and its pid are gone as soon as it ends. Only the gate keeps them until the parent has the pidfd."""
     program = f"""
 import os, signal, sys
 import orphanguard
@@ -45,14 +43,12 @@ for _ in range({300 if method == "fork" else 20}):
     assert process.exitcode == 7, process.exitcode
     process.close()
 """
-    subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60
-    )
+    python(program, strict=True, check=True)
 
 
 def test_the_kernel_is_about_to_reap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGCHLD ignored: dead for poll(), no child for waitid(), and the status is not there for a moment. Once in some
-    ten thousand times; so the moment is made to last."""
+    """With SIGCHLD ignored, for a moment poll() says that the child is dead, waitid() says that there is none, and its
+    status is not there yet. That happens once in some ten thousand times, so the test makes the moment last."""
     process = orphanguard.get_context("fork").Process(target=exit_with, args=(7,))
     process.start()
     os.waitpid(process.pid, 0)
@@ -64,7 +60,7 @@ def test_the_kernel_is_about_to_reap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before Linux 6.15: simulated by a kernel that doesn't know."""
+    """As before Linux 6.15, where the kernel does not keep the status."""
     process = orphanguard.get_context("fork").Process(target=exit_with, args=(0,))
     process.start()
     os.waitpid(process.pid, 0)
@@ -95,7 +91,7 @@ def test_fork_server_tells_where_the_kernel_does_not(monkeypatch: pytest.MonkeyP
 
 
 def test_signals_never_hit_a_recycled_pid() -> None:
-    """After a stray reap the pid is anybody's; the pidfd is nobody's."""
+    """After a stray reap the pid may be another process's. The pidfd never is."""
     process = orphanguard.get_context("fork").Process(target=exit_with, args=(0,))
     process.start()
     os.waitpid(process.pid, 0)

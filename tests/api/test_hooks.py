@@ -10,7 +10,9 @@ import threading
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, LIFE, Watched, in_a_thread_that_ends
+from tests.support.actor import in_a_thread_that_ends
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Watched, python
 
 SLEEP = ["sleep", "1000"]
 
@@ -34,7 +36,7 @@ def popen():
 
 
 def refused(hook, **options) -> tuple[str, subprocess.SubprocessError]:
-    """What a Popen with it says on the stderr of this process, from a program that must not run."""
+    """Starts a program with a hook that refuses. The program must not run; the hook speaks on this process's stderr."""
     program = [sys.executable, "-c", "print('it ran')"]
     with pytest.raises(subprocess.SubprocessError, match="preexec_fn") as caught:
         subprocess.run(program, preexec_fn=hook, check=False, **options)
@@ -70,7 +72,7 @@ MISUSED = [orphanguard.PreexecFn, Derived, makes_it_too_late]
 @pytest.mark.parametrize("hook", MISUSED, ids=["class", "subclass", "function"])
 @pytest.mark.parametrize("thread", ["main", "other"])
 def test_without_its_parentheses(hook, thread: str, capfd) -> None:
-    """It would be made in the child, guard nothing, and say nothing."""
+    """Such a hook would be made in the child, guard nothing, and say nothing."""
     (in_a_thread_that_ends if thread == "other" else lambda call: call())(lambda: refused(hook))
     out, err = capfd.readouterr()
     assert "it ran" not in out
@@ -101,7 +103,7 @@ def child():
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 print([child() for _ in range(2)])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEATH, check=True)
+    done = python(program, check=True)
     assert done.stdout == "[0, 0]\n", done.stderr
 
 
@@ -136,7 +138,7 @@ def test_a_hook_is_for_children_of_the_process_that_made_it(capfd) -> None:
 
 
 def test_a_hook_that_is_dropped_before_its_child_claims_it(capfd) -> None:
-    """Forked, but not so far yet: nobody holds its lifeline any more. It must not run on it, nor unguarded."""
+    """The child is forked, but has not called the hook yet. Its lifeline is given back, so it must not run."""
     hook = orphanguard.PreexecFn()
     go_read, go_write = os.pipe()
     pid = os.fork()
@@ -180,7 +182,7 @@ def test_lifelines_of_hooks_are_given_back(popen) -> None:
 
 def test_preexec_fn_outside_a_fork(capfd) -> None:
     program = "import orphanguard; orphanguard.preexec_fn()"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = python(program)
     assert "Use die_with_parent()" in result.stderr
     assert result.returncode == 1
     assert threading.active_count() == 1

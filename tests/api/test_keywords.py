@@ -1,4 +1,4 @@
-"""A keyword that is not taken: the message names what was called, and what to use."""
+"""Keywords that are not taken: the message names what was called, and what to use."""
 
 from __future__ import annotations
 

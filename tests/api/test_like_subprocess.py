@@ -17,7 +17,8 @@ from unittest import mock
 import pytest
 
 from orphanguard import subprocess
-from tests.support.witness import DEATH, wait_for
+from tests.support.proc import DEATH, wait_for
+from tests.support.witness import python
 
 BOTH = pytest.mark.parametrize("module", (stock, subprocess), ids=("stock", "ours"))
 
@@ -63,8 +64,8 @@ def test_dropped_while_it_runs(module, guard, cycle) -> None:
 
 @pytest.mark.parametrize("options", ["", ", tree=True"])
 def test_what_a_finaliser_brings_back_has_its_memory(options: str) -> None:
-    """The cycle's collection finalises all that is in it, also what the Popen needs to be reaped later on. The debug
-    allocator overwrites what is freed."""
+    """The collection of a cycle finalises all that is in it, also what the Popen needs when it is reaped later. The
+    debug allocator overwrites the memory that is freed."""
     program = f"""
 import gc, os, subprocess, warnings, orphanguard
 warnings.simplefilter("ignore")
@@ -90,7 +91,7 @@ except ChildProcessError:
 
 
 def test_one_that_can_not_be_asked_is_no_obstacle_to_others() -> None:
-    """A start looks after those that were dropped while they ran, whoever has closed their pidfds."""
+    """A start polls the programs that were dropped while they ran. The pidfd of one may be closed by then."""
     process = subprocess.Popen(["cat"], stdin=stock.PIPE)
     child, stdin = process._child, process.stdin
     with pytest.warns(ResourceWarning):
@@ -114,7 +115,7 @@ def test_not_pickled_with_its_locks(module) -> None:
 
 @BOTH
 def test_a_forked_child_drops_its_copy(module) -> None:
-    """It is nobody that the forked one could wait for: not kept, to be polled at each start."""
+    """The fork cannot wait for that program. So it must not keep the handle, to poll it at each start."""
     process = module.Popen(["cat"], stdin=stock.PIPE)
     pid = os.fork()
     if pid == 0:
@@ -184,7 +185,7 @@ def test_whatever_is_true_is_a_yes() -> None:
 @BOTH
 @pytest.mark.parametrize("close_fds", (True, False))
 def test_a_program_that_another_user_does_not_find(module, close_fds, needs_root_for) -> None:
-    """Found out after the change of ids, by another program in between: its answer must get back."""
+    """The launcher finds out after the change of ids, and its answer must get back to the parent."""
     needs_root_for(True, "setreuid(2) needs root")
     with pytest.raises(FileNotFoundError) as caught:
         module.Popen(["/nowhere"], user=65534, close_fds=close_fds)
@@ -199,7 +200,7 @@ FAILING = {
 
 @pytest.mark.parametrize(("options", "error", "filename"), FAILING.values(), ids=FAILING)
 def test_a_handler_that_fails_at_something_else(options, error, filename) -> None:
-    """The failed child's SIGCHLD runs it before Popen has asked what had failed."""
+    """The SIGCHLD of the failed child runs the handler before Popen has asked what failed."""
     others = []
 
     def fail(*_: object) -> None:
@@ -232,7 +233,7 @@ started = []
 def start(*_):
     if len(started) < 40:
         started.append(subprocess.Popen(["sh", "-c", "exit 3"]))
-        signal.setitimer(signal.ITIMER_REAL, 0.0007)  # again only now: they must not pile up
+        signal.setitimer(signal.ITIMER_REAL, 0.0007)  # only now, so that handlers do not pile up
 
 signal.signal(signal.SIGALRM, start)
 signal.setitimer(signal.ITIMER_REAL, 0.0007)
@@ -244,7 +245,7 @@ while len(started) < 40:
         assert error.filename == "/nowhere"
     else:
         raise AssertionError
-signal.setitimer(signal.ITIMER_REAL, 0)  # the end of the interpreter would give SIGALRM its default action first
+signal.setitimer(signal.ITIMER_REAL, 0)  # its default action comes back before the interpreter ends
 assert [process.wait() for process in started] == [3] * 40
 assert len(os.listdir("/proc/self/fd")) == fds
 try:
@@ -257,7 +258,7 @@ else:
 
 
 def test_a_handler_starts_another_in_the_middle_of_a_start() -> None:
-    stock.run([sys.executable, "-c", STARTING_HANDLER], check=True)
+    python(STARTING_HANDLER, check=True)
 
 
 HOLDERS = {
@@ -292,7 +293,7 @@ if {command} == ["true"]:
 """
         result = stock.run([sys.executable, "-W", "default", "-c", program], capture_output=True, text=True, check=True)
         text = re.sub(r"subprocess \d+", "subprocess N", result.stderr)
-        said.append(re.sub("unclosed file <.*>", "unclosed file", text))  # of a cycle, either of the two first
+        said.append(re.sub("unclosed file <.*>", "unclosed file", text))  # in a cycle either of two comes first
     assert said[0] == said[1]
 
 
@@ -304,7 +305,7 @@ async def _twenty(**options) -> None:
 
 @pytest.mark.parametrize("guard", (True, False))
 def test_a_plain_event_loop_with_our_popen_leaks_nothing(monkeypatch, guard) -> None:
-    """It reaps by itself and then sets our returncode."""
+    """The loop reaps by itself, and then sets our returncode."""
     started = []
 
     class Counted(subprocess.Popen):
@@ -314,4 +315,4 @@ def test_a_plain_event_loop_with_our_popen_leaks_nothing(monkeypatch, guard) -> 
 
     monkeypatch.setattr(stock, "Popen", Counted)
     asyncio.run(_twenty(guard=guard))
-    assert len(started) == 20  # and no fd is left: conftest.py
+    assert len(started) == 20  # and conftest.py sees that no fd is left

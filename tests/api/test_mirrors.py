@@ -1,4 +1,4 @@
-"""``orphanguard.multiprocessing``'s submodules: what starts processes is guarded, the rest is the standard one."""
+"""The submodules of ``orphanguard.multiprocessing``: what starts processes is guarded, the rest is the standard one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import importlib
 import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor as StandardExecutor
 
 import pytest
 
 import orphanguard
 from orphanguard.multiprocessing import context, managers, pool
-from tests.support.witness import DEATH, METHODS
+from tests.support.witness import METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -36,7 +34,7 @@ assert orphanguard.multiprocessing.{name} is one is standard
 import orphanguard.multiprocessing as again
 assert again.{name} is standard and "{name}" in dir(again)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEATH)
+    python(program, check=True)
     assert getattr(orphanguard.multiprocessing, name) is standard
 
 
@@ -46,7 +44,7 @@ assert again.{name} is standard and "{name}" in dir(again)
 @pytest.mark.parametrize("name", ["managers", "pool", "context"])
 def test_every_form_of_import(name: str, statement: str) -> None:
     program = statement.format("orphanguard.multiprocessing", name)
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEATH)
+    python(program, check=True)
 
 
 @pytest.mark.parametrize("module", [managers, pool, context])
@@ -60,7 +58,11 @@ def test_every_public_name_is_here(module) -> None:
             assert issubclass(ours, theirs)
             assert pickle.loads(pickle.dumps(ours)) is ours
     public = {name for name in dir(standard) if not name.startswith("_")}
-    elsewhere = {"get_context", "get_spawning_popen", "wait"}  # those that it has from other modules itself
+    elsewhere = {
+        "get_context",
+        "get_spawning_popen",
+        "wait",
+    }  # names that it has from other modules itself
     assert public - set(dir(module)) == ({"DefaultContext"} if module is context else elsewhere & public)
 
 
@@ -92,7 +94,7 @@ def test_they_are_what_the_functions_return() -> None:
 
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_a_context_that_is_given(method: str | None) -> None:
-    """A standard one is replaced by the guarded one of its method."""
+    """A standard context is replaced by the guarded context of the same start method."""
     given = multiprocessing.get_context(method)
     with managers.SyncManager(ctx=given) as manager:
         assert manager._process.guard.scope == "process"
@@ -129,7 +131,7 @@ def test_registering_is_not_heard_of_elsewhere() -> None:
 
 @pytest.mark.parametrize("name", ["pool.get_context", "managers.get_spawning_popen", "context.DefaultContext"])
 def test_what_a_standard_module_has_from_another_one(name: str) -> None:
-    """It would be unguarded, with a name of ours."""
+    """Such a name of our module would be unguarded."""
     module, _, name = name.partition(".")
     with pytest.raises(AttributeError, match=f"multiprocessing.{module}.{name} is the standard one"):
         getattr(importlib.import_module(f"orphanguard.multiprocessing.{module}"), name)

@@ -1,4 +1,5 @@
-"""`orphanguard.Process` as `multiprocessing.Process`: same attributes, same exceptions, safe from several threads."""
+"""`orphanguard.Process` is as `multiprocessing.Process`: same attributes, same exceptions, safe from several
+threads."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from multiprocessing import connection
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, METHODS
+from tests.support.actor import held_by_another_thread, in_a_fork
+from tests.support.proc import DEATH
+from tests.support.witness import METHODS
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -84,7 +87,7 @@ def test_sentinel_is_a_pidfd(running) -> None:
 
 
 def test_a_grandchild_cannot_delay_the_sentinel() -> None:
-    """In the standard library it does: it inherits the pipe."""
+    """In the standard library it can, since it inherits the pipe."""
     process = orphanguard.get_context("fork").Process(target=orphan_a_grandchild, args=((pipe := os.pipe())[1],))
     process.start()
     grandchild = int(os.read(pipe[0], 10))
@@ -185,7 +188,7 @@ def test_unstarted_processes_raise_as_in_the_standard_library() -> None:
 
 
 def in_a_forked_child(function) -> str:
-    """What it raises there."""
+    """The name of the exception that ``function`` raises in a fork, or its result."""
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -255,31 +258,13 @@ def test_join_with_a_timeout(running) -> None:
 
 
 def test_a_forked_child_closes_an_inherited_process() -> None:
-    """Its lock may have been held, at the fork, by a thread that the child does not have."""
+    """At the fork another thread may hold the lock. The child has the lock, and not the thread."""
     process = orphanguard.get_context("fork").Process(target=int)
     process.start()
     process.join()
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with process._popen.child._lock:
-            locked.set()
-            done.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    locked.wait()
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not the test runner's
-        signal.alarm(10)
-        process.close()
-        os._exit(5)
-    status = os.waitpid(pid, 0)[1]
-    done.set()
-    thread.join()
+    with held_by_another_thread(process._popen.child._lock):
+        assert in_a_fork(process.close) == 5
     process.close()
-    assert os.waitstatus_to_exitcode(status) == 5
 
 
 def test_many_threads_join_look_and_kill_at_once(context) -> None:
@@ -315,7 +300,7 @@ def test_close_while_other_threads_join(context) -> None:
         try:
             process.join()
         except ValueError:
-            pass  # closed before we came
+            pass  # another thread was faster
         except BaseException as error:
             errors.append(error)
 

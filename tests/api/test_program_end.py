@@ -16,7 +16,7 @@ from orphanguard import subprocess
 from orphanguard._core import pidfds
 from tests.support.fdtable import open_fds
 from tests.support.kernel import keeps_status
-from tests.support.witness import wait_for
+from tests.support.proc import wait_for
 
 
 @keeps_status
@@ -30,8 +30,8 @@ def test_a_stray_waitpid(keywords: dict[str, object]) -> None:
 @keeps_status
 @pytest.mark.parametrize("keywords", ["", "guard=False", "user=os.geteuid()", "preexec_fn=os.getpid"])
 def test_sigchld_is_ignored(keywords: str) -> None:
-    """The program is gone, with its pid, as soon as it ends; one that was forked by the standard library perhaps
-    before anybody had its pidfd, and then it is said."""
+    """The program and its pid are gone as soon as it ends. Where the standard library forks, that may be before the
+    parent has the pidfd; then the status is lost, and a warning says so."""
     program = f"""
 import os, signal, sys, warnings
 from orphanguard import subprocess, StatusLostWarning
@@ -51,7 +51,7 @@ for _ in range(20):
 
 
 def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before Linux 6.15: simulated by a kernel that doesn't know."""
+    """As before Linux 6.15, where the kernel does not keep the status."""
     monkeypatch.setattr(pidfds, "reaped_status", lambda *_: None)
     for look in (lambda p: p.wait(), lambda p: p.wait(1000), lambda p: p.poll(), lambda p: p.communicate()):
         process = subprocess.Popen(["true"])
@@ -84,7 +84,7 @@ def test_many_threads_wait_for_one(status: int) -> None:
 
 
 def test_a_wait_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the pidfd; the standard library polls, up to 20 times a second, before Python 3.15."""
+    """wait() sleeps in poll(pidfd). Before Python 3.15 the standard library looks up to 20 times a second."""
 
     def fail(*_: object) -> None:
         raise AssertionError
@@ -101,7 +101,7 @@ def test_a_wait_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_signals_never_hit_a_recycled_pid(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a stray reap the pid is anybody's; the pidfd is nobody's."""
+    """After a stray reap the pid may be another process's. The pidfd never is."""
     process = subprocess.Popen(["true"])
     os.waitpid(process.pid, 0)
     bystander = standard.Popen(["sleep", "1000"])
@@ -120,7 +120,7 @@ def test_signals_never_hit_a_recycled_pid(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_fds_of_a_program() -> None:
-    """One each, and none once it has been reaped."""
+    """A program has one fd, and none when it has been reaped."""
     before = set(open_fds())
     processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(10)]
     assert set(open_fds()) - before == {process._child.pidfd for process in processes}

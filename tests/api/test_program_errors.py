@@ -15,11 +15,11 @@ import orphanguard
 from orphanguard import subprocess
 from orphanguard._core import lifelines, spawning
 from tests.support.fdtable import open_fds, settle, tethers
-from tests.support.starts import state
+from tests.support.starts import inventory
 
 Long = "x" * 200_000  # more than MAX_ARG_STRLEN
 
-# DIR: a directory with `text`, not executable, and `script`, executable but no program.
+# DIR is a directory with `text`, which is not executable, and `script`, which is executable and no program.
 CALLS = {
     "no such path": "'/nonexistent/program'",
     "no such path, as bytes": "[b'/nonexistent/program', 'x']",
@@ -127,12 +127,12 @@ def raised(popen: object, call: str, scope: dict[str, object]) -> tuple[object, 
     error = caught.value
     filename = getattr(error, "filename", None)
     if isinstance(filename, os.PathLike):
-        filename = os.fspath(filename)  # as it is told where the standard library takes posix_spawn()
+        filename = os.fspath(filename)  # the standard library tells a string where it calls posix_spawn()
     return type(error), getattr(error, "errno", None), filename
 
 
 def theirs(call: str, scope: dict[str, object]) -> tuple[tuple[object, ...], set[int]]:
-    """What the standard library raises, and the fds that it has left open."""
+    """What the standard library raises, and the fds that it leaves open."""
     before = open_fds()
     expected = raised(standard.Popen, call, scope)
     forgotten = set(open_fds()) - set(before)
@@ -151,14 +151,14 @@ def test_the_same_exception(options: str, tmp_path: Path) -> None:
         scope = {"DIR": str(tmp_path), "PIPE": standard.PIPE}
         extra = "" if "std" in call and "PIPE" in options else options
         expected, _ = theirs(call + extra.replace(", guard=False", ""), scope)
-        before = state()
+        before = inventory()
         got = raised(subprocess.Popen, call + extra, scope)
-        if expected != got or state() != before:
-            different[name] = (expected, got, before, state())
+        if expected != got or inventory() != before:
+            different[name] = (expected, got, before, inventory())
     assert different == {}
 
 
-FORGOTTEN = {  # with three pipes, or as many as there are until it fails
+FORGOTTEN = {  # with three pipes, or as many as it makes until it fails
     "no such encoding": ("['true'], encoding='no-such'", (3, 10)),
     "no such user": ("['true'], user='nobody-of-that-name'", (3, 11, 4)),
     "negative group": ("['true'], group=-1", (3, 11, 4)),
@@ -172,7 +172,7 @@ FORGOTTEN = {  # with three pipes, or as many as there are until it fails
 
 @pytest.mark.parametrize("name", FORGOTTEN)
 def test_no_pipe_is_left(name: str) -> None:
-    """Of those that the standard library makes before it starts anything, and forgets."""
+    """The standard library forgets pipes that it has made before the start fails. Ours closes them."""
     call, mended = FORGOTTEN[name]
     call += "".join(f", {stream}=-1" for stream in ("stdin", "stdout", "stderr") if f"{stream}=" not in call)
     expected, forgotten = theirs(call, {})
@@ -183,7 +183,7 @@ def test_no_pipe_is_left(name: str) -> None:
 
 
 def test_minus_one_is_no_user() -> None:
-    """On purpose not as the standard library, which starts the program as the user that we are."""
+    """This differs from the standard library on purpose, which starts the program as the user of the parent."""
     for keywords in ({"user": 2**32 - 1}, {"group": 2**32 - 1}):
         with pytest.raises(OverflowError):
             subprocess.Popen(["true"], **keywords)
@@ -199,7 +199,7 @@ def test_death_signals_that_do_not_exist(sig: object, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("how", [{}, {"user": os.geteuid()}, {"guard": False}], ids=str)
 def test_a_closed_fd_is_not_one_of_ours(how: dict[str, object]) -> None:
-    """The lifeline, or the pidfd, get the lowest number that is free."""
+    """The number in the argument is free, and our lifeline or pidfd would get it. The error must come all the same."""
     lowest = os.open("/", os.O_PATH)
     os.close(lowest)
     for keywords in {"stdin": lowest}, {"stdout": lowest}, {"stderr": lowest}, {"pass_fds": [lowest]}:
@@ -219,8 +219,8 @@ def test_it_names_what_was_refused() -> None:
 
 @pytest.mark.parametrize("how", ["pass_fds", "stdin"])
 def test_a_tether_is_not_passed_on(how: str) -> None:
-    """The program has closed that number, and it is ours by now. Who has a tether keeps all alive, and who reads from a
-    queue takes out what children hang on."""
+    """The user has closed a number, and now it is our tether's. A program with a copy of a tether would keep all
+    children alive; a program that reads from the queue would take out their descriptions."""
     settle()
     assert len(tethers()) >= 2
     for fd in tethers():

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from orphanguard import subprocess
+from tests.support.actor import run_in
 from tests.support.fdtable import open_fds
-from tests.support.witness import ROOT
-
-root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this")
+from tests.support.kernel import as_root
+from tests.support.witness import ACTOR
 
 ROOT_ONLY = ("user", "group", "extra_groups")
 
-# What the kernel tells of a process; of its fds, what they are.
+# The fields of /proc/PID/status that are compared.
 FIELDS = (
     "SigBlk",
     "SigIgn",
@@ -50,8 +50,8 @@ def state(pid: int) -> dict[str, object]:
         flags = (Path("/proc", str(pid), "fdinfo", fd.name)).read_text().split("flags:")[1].split()[0]
         fds[int(fd.name)] = (os.readlink(fd).split("[")[0], int(flags, 8) & ~os.O_LARGEFILE if int(fd.name) > 2 else 0)
     told = {field: status[field].strip() for field in FIELDS}
-    # glibc's posix_spawn(), which the standard library takes where it can from 3.13 on, leaves the two that glibc keeps
-    # for itself ignored.
+    # From 3.13 on the standard library calls glibc's posix_spawn() where it can. That leaves two signals ignored, which
+    # glibc keeps for itself.
     told["SigIgn"] = f"{int(told['SigIgn'], 16) & ~(3 << 31):x}"
     return {
         **told,
@@ -136,7 +136,7 @@ def test_as_the_standard_library_starts_it(thread: str) -> None:
                 warnings.simplefilter("ignore")
                 both = [popen(**keywords) for popen in (standard.Popen, subprocess.Popen)]
             try:
-                # ld.so has files open for a moment, and a shell is another program at first.
+                # Both change for a moment: ld.so opens files, and a shell executes the program.
                 deadline = time.monotonic() + 5
                 while (states := [settled(process.pid) for process in both])[0] != states[1]:
                     if time.monotonic() > deadline:
@@ -153,12 +153,7 @@ def test_as_the_standard_library_starts_it(thread: str) -> None:
     umask = os.umask(0o31)
     before = [signal.signal(signal.SIGUSR2, signal.SIG_IGN), signal.signal(signal.SIGHUP, lambda *_: None)]
     try:
-        if thread == "main":
-            compare()
-        else:
-            worker = threading.Thread(target=compare)
-            worker.start()
-            worker.join()
+        run_in(thread, compare)
     finally:
         signal.signal(signal.SIGUSR2, before[0])
         signal.signal(signal.SIGHUP, before[1])
@@ -170,7 +165,7 @@ def test_as_the_standard_library_starts_it(thread: str) -> None:
     assert len(compared) > 20
 
 
-# In a process of its own: its fds 0 to 2 are shuffled. The answers go to fd 50.
+# This process of its own shuffles its fds 0 to 2. The answers go to fd 50.
 SHUFFLED = """
 import itertools, os, subprocess as standard, sys
 from orphanguard import subprocess
@@ -200,10 +195,8 @@ def test_stdio_shuffled() -> None:
     assert result.stdout == b"[]"
 
 
-# Nothing of ours must take the place of fds 0 to 2, nor be looked at in the place of the child's.
-CLOSED = f"""
-import os, sys
-sys.path.insert(0, {str(ROOT)!r})
+# No fd of ours may get the numbers 0 to 2, nor be taken for an fd that the child is to have.
+CLOSED = f"""{ACTOR}
 from tests.support.fdtable import tethers
 from orphanguard import subprocess
 from orphanguard._core import guard, native
@@ -212,9 +205,9 @@ os.dup2(1, 50)
 for fd in closed:
     os.close(fd)
 told, tell = os.pipe()
-told, tell = os.dup2(told, 60), os.close(tell)  # hung up
+told, tell = os.dup2(told, 60), os.close(tell)  # no write end is left: poll() says POLLHUP
 for fd in closed:
-    try: os.close(fd)  # the pipe may have taken its place
+    try: os.close(fd)  # the pipe may have got that number
     except OSError: pass
 answers = []
 for keywords in (dict(), dict(close_fds=False), dict(stdin=told), dict(user=os.geteuid(), stdin=told)):
@@ -239,10 +232,10 @@ def test_without_stdio(closed: tuple[int, ...]) -> None:
 PR_GET_DUMPABLE = 3
 
 
-@root
+@as_root
 @pytest.mark.parametrize("keywords", [{"user": 65534}, {"group": 65534}, {"extra_groups": [1]}, {}], ids=str)
 def test_the_parent_stays_dumpable(keywords: dict[str, object]) -> None:
-    """A change of ids in a child that shared our memory would clear the flag."""
+    """A child that changed its ids while it shares our memory would clear the flag."""
     libc = ctypes.CDLL(None)
     assert libc.prctl(PR_GET_DUMPABLE) == 1
     subprocess.run(["true"], check=True, **keywords)
@@ -264,12 +257,12 @@ def test_the_parents_signals_stay() -> None:
 
 @pytest.mark.parametrize("failing", [{}, {"cwd": "/nonexistent"}, {"stdin": 999}, {"process_group": 1}])
 def test_the_parents_fds_stay(failing: dict[str, object]) -> None:
-    """The child begins in its parent's table of fds."""
+    """The child shares its parent's table of fds at first."""
     if "process_group" in failing and sys.version_info < (3, 11):
         pytest.skip("process_group is new in Python 3.11")
     reader, writer = os.pipe()
     high = os.dup2(writer, 700, inheritable=False)
-    subprocess.run(["true"])  # makes what there is of ours once
+    subprocess.run(["true"])  # makes the fds that we keep
 
     def table() -> dict[int, tuple[bool, str]]:
         return {fd: (os.get_inheritable(fd), what) for fd, what in open_fds().items()}
@@ -284,7 +277,7 @@ def test_the_parents_fds_stay(failing: dict[str, object]) -> None:
 
 
 def test_environment_changes_meanwhile() -> None:
-    """Other threads run during a start, and setenv() moves what the child's execve() would read."""
+    """Other threads run during a start, and setenv() may move the strings that the child's execve() reads."""
     end = threading.Event()
 
     def change() -> None:

@@ -1,4 +1,4 @@
-"""A signal by its name, wherever one is taken, as `orphanguard run --signal` takes it."""
+"""Signals by their names, wherever a signal is taken, as `orphanguard run --signal` takes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 import orphanguard
 from orphanguard._core import forking, guard, lifelines, spawning
+from tests.support.proc import DEATH, LIFE
 from tests.support.trees import RUN
-from tests.support.witness import DEATH, LIFE, parent
+from tests.support.witness import parent
 
 WAYS = {
     "Popen": 'Popen(SLEEP, death_signal="term")',
@@ -67,7 +68,7 @@ BAD = [
 @pytest.mark.parametrize(("value", "error"), BAD, ids=repr)
 def test_what_is_no_signal(value: object, error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     for module, start in ((spawning, "spawn"), (forking, "fork_armed"), (lifelines, "open")):
-        monkeypatch.setattr(module, start, None)  # nothing is started before
+        monkeypatch.setattr(module, start, None)  # no start gets so far
     for more in ({}, {"preexec_fn": int}, {"tree": True}, {"grace": 1}, {"guard": False}):
         with pytest.raises(error, match="signal"):
             orphanguard.Popen(["true"], death_signal=value, **more)

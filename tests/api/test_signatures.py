@@ -1,4 +1,5 @@
-"""``inspect.signature`` and ``help`` of what is public: real parameters, and nothing is paid for them at import."""
+"""``inspect.signature`` and ``help`` show real parameters of all public functions, and the import pays nothing for
+that."""
 
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ STUBS = ("subprocess.pyi", "asyncio.pyi", "multiprocessing/__init__.pyi")
 
 @pytest.mark.parametrize("stub", STUBS)
 def test_the_defaults_in_the_stubs(stub: str) -> None:
-    """Those of overloads are not compared by stubtest."""
+    """stubtest does not compare the defaults of overloads."""
     seen = 0
     for node in ast.walk(ast.parse(Path(orphanguard.__path__[0], stub).read_text())):
         name = "Popen" if getattr(node, "name", "") == "__init__" else getattr(node, "name", "")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
-import threading
 from types import ModuleType
 
 import pytest
 
 import orphanguard
 from orphanguard._core import forking, lifelines
-from tests.support.starts import number_after, soft_limit, state
-from tests.support.witness import ACTORS, METHODS
+from tests.support.actor import run_in
+from tests.support.kernel import injected, strace
+from tests.support.starts import inventory, with_ever_more_fds
+from tests.support.witness import ACTORS, METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -37,35 +37,24 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
         first.start()
         first.join()
         first.close()
-        failures = 0
-        for room in range(40):
-            process = context.Process(target=nothing, tree=tree)
-            before = state()
-            try:
-                with soft_limit(number_after(room)):
-                    process.start()
-            except OSError as error:
-                assert error.errno == errno.EMFILE
-                assert process.pid is None
-                failures += 1
-            else:
-                process.join()
-                assert process.exitcode == 0
-                process.close()
-                break
-            assert state() == before
-        else:
-            raise AssertionError("never succeeded")
+        failures, process = with_ever_more_fds(started)
+        process.join()
+        assert process.exitcode == 0
+        process.close()
         assert failures > 2
         done.append(True)
 
+    def started() -> orphanguard.Process:
+        process = context.Process(target=nothing, tree=tree)
+        try:
+            process.start()
+        except OSError:
+            assert process.pid is None
+            raise
+        return process
+
     done: list[bool] = []
-    if thread == "main":
-        run()
-    else:
-        worker = threading.Thread(target=run)
-        worker.start()
-        worker.join()
+    run_in(thread, run)
     assert done
 
 
@@ -75,11 +64,11 @@ def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, module: Modu
         raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")
 
     process = orphanguard.get_context("fork").Process(target=nothing)
-    before = state()
+    before = inventory()
     monkeypatch.setattr(module, failing, fail)
     with pytest.raises(OSError, match=failing):
         process.start()
-    assert state() == before
+    assert inventory() == before
 
 
 def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,12 +83,12 @@ def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
         first = orphanguard.get_context(method).Process(target=nothing)
         first.start()
         first.join()
-        before = state()
+        before = inventory()
         with monkeypatch.context() as patched:
             patched.setattr(waiting.registry(), "add", fail)
             with pytest.raises(OSError, match="epoll_ctl"):
                 process.start()
-        assert state() == before
+        assert inventory() == before
 
 
 def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,11 +96,11 @@ def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     process = orphanguard.get_context("fork").Process(target=nothing)
-    before = state()
+    before = inventory()
     monkeypatch.setattr(os, "fork", fail)
     with pytest.raises(BlockingIOError):
         process.start()
-    assert state() == before
+    assert inventory() == before
     monkeypatch.undo()
     process.start()  # nothing was spent
     process.join()
@@ -137,11 +126,11 @@ process.start()
 process.join()
 print("then", process.exitcode)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    result = python(program, check=True)
     assert result.stdout.removeprefix("ran").endswith("refused: True\nthen 0\n")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@strace
 @pytest.mark.parametrize(
     ("method", "calls"),
     [("fork", "clone:when=2"), ("spawn", "clone3"), ("fork", "clone,clone3"), ("spawn", "clone,clone3")],
@@ -149,14 +138,8 @@ print("then", process.exitcode)
 def test_the_kernel_refuses_to_clone(method: str, calls: str) -> None:
     """The child; or its tether as well, which is made by the first clone()."""
     program = ACTORS / "failing_start.py"
-    inject = f"inject={calls}:error=EAGAIN"
-    result = subprocess.run(
-        ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", inject, sys.executable, program, method],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    command = [*injected(f"{calls}:error=EAGAIN"), sys.executable, program, method]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.stdout == "BlockingIOError nothing left\n", result.stderr
 
 
@@ -168,7 +151,7 @@ def test_program_that_cannot_be_executed() -> None:
     context.Process(target=nothing)
     executable = spawn.get_executable()
     process = context.Process(target=nothing)
-    before = state()
+    before = inventory()
     spawn.set_executable("/nonexistent/python")
     try:
         with pytest.raises(FileNotFoundError) as caught:
@@ -176,7 +159,7 @@ def test_program_that_cannot_be_executed() -> None:
     finally:
         spawn.set_executable(executable)
     assert caught.value.filename == "/nonexistent/python"
-    assert state() == before
+    assert inventory() == before
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
@@ -186,7 +169,7 @@ def test_arguments_that_cannot_be_pickled(method: str) -> None:
     first.start()
     first.join()
     process = context.Process(target=lambda: None)
-    before = state()
+    before = inventory()
     with pytest.raises(Exception, match="pickle"):
         process.start()
-    assert state() == before
+    assert inventory() == before

@@ -6,14 +6,14 @@ import errno
 import os
 import signal
 import subprocess as standard
-import threading
 
 import pytest
 
 from orphanguard import subprocess
 from orphanguard._core import spawning
+from tests.support.actor import run_in
 from tests.support.kernel import injected, strace
-from tests.support.starts import number_after, soft_limit, state
+from tests.support.starts import inventory, with_ever_more_fds
 from tests.support.witness import parent
 
 WAYS = {
@@ -26,46 +26,28 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("in_thread", [False, True], ids=["main", "thread"])
+@pytest.mark.parametrize("thread", ["main", "thread"])
 @pytest.mark.parametrize("way", WAYS)
-def test_out_of_fds_at_any_point(way: str, in_thread: bool) -> None:
+def test_out_of_fds_at_any_point(way: str, thread: str) -> None:
     """With one fd more at each try, the start fails at one step after the other, until it succeeds."""
-    failures = []
 
     def run() -> None:
         subprocess.run(["true"], **WAYS[way])
-        for room in range(40):
-            before = state()
-            try:
-                with soft_limit(number_after(room)):
-                    process = subprocess.Popen(["cat", "/dev/null"], **WAYS[way])
-            except OSError as error:
-                assert error.errno == errno.EMFILE
-                failures.append(room)
-            else:
-                with process:
-                    assert process.wait() == 0
-                break
-            assert state() == before
-        else:
-            raise AssertionError("never succeeded")
-        done.append(True)
+        failures, process = with_ever_more_fds(lambda: subprocess.Popen(["cat", "/dev/null"], **WAYS[way]))
+        with process:
+            assert process.wait() == 0
+        done.append(failures)
 
-    done: list[bool] = []
-    thread = threading.Thread(target=run)
-    if in_thread:
-        thread.start()
-        thread.join()
-    else:
-        run()
+    done: list[int] = []
+    run_in(thread, run)
     assert done
-    assert failures
+    assert done[0] > 0
 
 
 def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the shim reports."""
     subprocess.run(["true"])
-    before = state()
+    before = inventory()
     for code, error in ((errno.ENOMEM, OSError), (errno.EAGAIN, BlockingIOError), (errno.EPERM, PermissionError)):
         with monkeypatch.context() as patched:
 
@@ -75,7 +57,7 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             patched.setattr(spawning, "spawn", fail)
             with pytest.raises(error):
                 subprocess.Popen(["true"], stdin=standard.PIPE)
-        assert state() == before
+        assert inventory() == before
 
 
 @strace

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 
 import pytest
 
+from tests.support.kernel import injected, strace
+
 # As if this kernel had no pidfs (before Linux 6.9): pidfds are told apart by /proc then.
-OLD = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fstatfs", "-e", "inject=fstatfs:error=ENOSYS")
+OLD = injected("fstatfs:error=ENOSYS")
 KERNELS = [
     pytest.param((), id="pidfs"),
-    pytest.param(
-        OLD, id="old-kernel", marks=pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-    ),
+    pytest.param(OLD, id="old-kernel", marks=strace),
 ]
 
 PROGRAM = """

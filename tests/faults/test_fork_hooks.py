@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-PRELUDE = """
-import ctypes, functools, os, signal, sys, time
-import orphanguard
-def state():
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return sorted(os.listdir("/proc/self/fd")), children.read()
+from tests.support.witness import ACTOR, python
+
+PRELUDE = (
+    ACTOR
+    + """
+import ctypes, functools, orphanguard
+from tests.support.starts import everything as state
 context = orphanguard.get_context("fork")
 first = context.Process(target=int)
 first.start(); first.join(); first.close()
@@ -27,11 +25,11 @@ def start(target=functools.partial(os._exit, 7)):
         process.join()
         print("exit code", process.exitcode)
 """
+)
 
 
 def run(program: str) -> str:
-    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", PRELUDE + program]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return python(PRELUDE + program, strict=True, check=True).stdout
 
 
 @pytest.mark.parametrize("waits", ["parent", "child"])

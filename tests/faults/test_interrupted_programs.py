@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess as standard
-import sys
 
 import pytest
 
 from orphanguard import subprocess
+from tests.support.witness import python
 
 INTERRUPTED = """
 import os, random, signal, sys, time
@@ -72,8 +71,7 @@ print("fds fine" if after[0] - before[0] <= max(8, inside // 2) else f"{after[0]
     ],
 )
 def test_a_handler_raises_in_the_middle_of_a_start(keywords: str, rounds: int) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, keywords, str(rounds)]
-    result = standard.run(command, capture_output=True, text=True, check=False, timeout=55)
+    result = python(INTERRUPTED, keywords, str(rounds))
     assert result.stdout == "True no process left; fds fine\n", result.stdout + result.stderr
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import orphanguard
 from orphanguard._core import pidfds
-from tests.support.witness import ACTORS
+from tests.support.witness import ACTOR, ACTORS, python
 
 PROGRAM = """
 import os, random, signal, sys, threading, time
@@ -100,34 +100,31 @@ def test_at_each_bytecode(what: str) -> None:
 @pytest.mark.parametrize("tree", [(), ("tree",)], ids=["", "tree"])
 @pytest.mark.parametrize(("method", "rounds"), [("fork", 300), ("spawn", 60), ("forkserver", 100)])
 def test_interrupted_anywhere(method: str, rounds: int, tree: tuple[str, ...]) -> None:
-    command = [sys.executable, "-c", PROGRAM, method, str(rounds), *tree]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    result = python(PROGRAM, method, str(rounds), *tree, timeout=100)
     assert result.stdout == "True no process left; fds fine\n", result.stderr
     assert "Exception ignored" not in result.stderr
 
 
 def test_interrupted_right_after_the_fork() -> None:
     """The child's pid is lost with the return of os.fork(); it waits at its gate."""
-    program = """
-import ctypes, functools, os, signal, orphanguard
+    program = f"""{ACTOR}
+import ctypes, functools, orphanguard
+from tests.support.starts import everything as state
 class Interrupted(Exception): pass
 def interrupt(*_): raise Interrupted
 signal.signal(signal.SIGUSR1, interrupt)
 context = orphanguard.get_context("fork")
 process = context.Process(target=int)
 process.start(); process.join(); process.close()
-def state():
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return sorted(os.listdir("/proc/self/fd")), children.read()
 before = state()
 # Raised by C, so that Python runs the handler when os.fork() has returned.
 os.register_at_fork(after_in_parent=functools.partial(getattr(ctypes.CDLL(None), "raise"), int(signal.SIGUSR1)))
 try:
     context.Process(target=signal.pause).start()
 except Interrupted:
-    print("interrupted;", "nothing left" if state() == before else f"left: {before} -> {state()}")
+    print("interrupted;", "nothing left" if state() == before else f"left: {{before}} -> {{state()}}")
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    result = python(program)
     assert result.stdout == "interrupted; nothing left\n", result.stderr
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.support.witness import METHODS
+from tests.support.witness import METHODS, python
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -53,18 +50,7 @@ signal.signal(signal.SIGALRM, signal.SIG_IGN)
 @pytest.mark.parametrize("told_by_kernel", (True, False), ids=("keeps-status", "old-kernel"))
 @pytest.mark.parametrize("method", METHODS)
 def test_they_ask_too(method: str, told_by_kernel: bool) -> None:
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-W",
-        "ignore::DeprecationWarning",
-        "-c",
-        PROGRAM,
-        method,
-        str(told_by_kernel),
-    ]
-    subprocess.run(command, check=True, timeout=100)
+    python(PROGRAM, method, str(told_by_kernel), strict=True, check=True, timeout=100)
 
 
 def test_a_handler_waits_while_its_thread_waits() -> None:
@@ -87,9 +73,7 @@ assert orphanguard.wait([outer]) == [outer]
 assert heard == [inner]
 assert orphanguard.wait([inner, outer], 0) in ([inner, outer], [outer, inner])
 """
-    subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60
-    )
+    python(program, strict=True, check=True)
 
 
 def test_a_handler_has_interrupted_a_holder_of_the_childs_lock() -> None:
@@ -116,9 +100,7 @@ with child._lock:  # this thread was about to reap it
 thread.join()
 assert heard == [process] and process.exitcode == 0
 """
-    subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60
-    )
+    python(program, strict=True, check=True)
 
 
 STARTS = """
@@ -161,6 +143,4 @@ assert set(ended) == {7}, ended
 
 def test_they_start_children_during_a_start() -> None:
     """A supervisor's handler of SIGCHLD starts another worker while the main thread starts one."""
-    subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", STARTS], check=True, timeout=100
-    )
+    python(STARTS, strict=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 
 import orphanguard
 from tests.support.kernel import PROGRAMS, SOCKETS
-from tests.support.witness import ACTORS
+from tests.support.witness import ACTORS, python
 
 ACTOR = ACTORS / "filtered.py"
 
@@ -147,7 +147,7 @@ except OSError as error:
 process.join()
 print("exit code", process.exitcode)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    result = python(program)
     assert "the child ran" not in result.stdout
     assert "exit code 127" in result.stdout
     assert "could not be tied to its parent" in result.stderr
@@ -171,7 +171,7 @@ from orphanguard import _bin
 _bin.RUN = _bin.LAUNCH = "/nonexistent/program"
 {statement}
 """
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    return python(program)
 
 
 @pytest.mark.parametrize("how", STARTS)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, Token, wait_for
+from tests.support.actor import held_by_another_thread, in_a_fork
+from tests.support.proc import DEATH, wait_for
+from tests.support.witness import Token
 
 LATE = """
 import os, signal, sys
@@ -53,25 +52,8 @@ def test_a_fork_servers_child_that_ends_before_it_has_read_all(tree: tuple[str, 
 def test_a_forked_child_does_not_wait_for_a_thread_that_it_has_not(call: str) -> None:
     """That thread is asking for the program's end when this process forks."""
     program = orphanguard.Popen(["sleep", "1000"])
-    held, go_on = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with program._child._lock:
-            held.set()
-            go_on.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(DEATH))
-        eval(f"program.{call}")
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
-    go_on.set()
-    thread.join()
+    with held_by_another_thread(program._child._lock):
+        assert in_a_fork(lambda: eval(f"program.{call}", {"program": program})) == 5
     program.kill()
     program.wait()
 

@@ -12,13 +12,14 @@ import pytest
 
 import orphanguard
 from orphanguard._stdlib import multiprocessing as _stdlib
-from tests.support.witness import DEATH, LIFE, METHODS, THREADS, family
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import METHODS, THREADS, family
 
 
 @pytest.mark.parametrize("thread", THREADS)
 @pytest.mark.parametrize("method", METHODS)
 def test_no_child_dies_when_the_parent_lives(method: str, thread: str) -> None:
-    """The second half of the promise, while a sibling dies: the starting thread's end is nobody's end."""
+    """A sibling dies and the forking thread ends: both are nobody else's end."""
     with family(method, thread, count=3) as (parent, children):
         parent.tell("processes[0].kill(); processes[0].join(); say(exitcode=processes[0].exitcode)")
         assert parent.read() == {"exitcode": -9}
@@ -48,7 +49,7 @@ def context(request):
 
 
 def test_a_dropped_handle_is_no_death(context) -> None:
-    """Lifelines and children are not tied to the garbage collection of a handle."""
+    """The garbage collection of a handle ends neither the child nor its lifeline."""
     pidfd = os.pidfd_open(start_and_forget(context))
     poller = select.poll()
     poller.register(pidfd)
@@ -67,7 +68,7 @@ def start_and_forget(context) -> int:
 
 @pytest.mark.parametrize("method", ("fork", "spawn"))
 def test_an_early_exception_is_nobody_elses_end(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before there is a process: what is taken back must not be the child of the start before."""
+    """A start that fails before there is a process takes nothing back: least of all the child of the start before."""
     context = orphanguard.get_context(method)
     sibling = context.Process(target=time.sleep, args=(1000,))
     sibling.start()

@@ -10,8 +10,9 @@ import subprocess as stock
 import pytest
 
 from orphanguard import subprocess
+from tests.support.proc import DEATH, LIFE
 from tests.support.programs import FORMS, SIGTERM, programs
-from tests.support.witness import DEATH, LIFE, THREADS, Watched
+from tests.support.witness import THREADS, Watched
 
 
 @pytest.mark.parametrize("thread", THREADS)
@@ -47,13 +48,13 @@ def test_a_dropped_handle_is_no_death() -> None:
 
 
 def strand_and_slot(process: subprocess.Popen[bytes]) -> tuple[int, int]:
-    """Where its description is."""
+    """The place of its description."""
     held = process._child.held
     return held.strand, held.slot
 
 
 def test_a_returncode_that_is_made_up_is_not_a_death() -> None:
-    """Setting it silences the ResourceWarning; the program lives, and stays guarded."""
+    """Setting returncode silences the ResourceWarning. The program lives, and stays guarded."""
     process = subprocess.Popen(["cat"], stdin=stock.PIPE, stdout=stock.PIPE)
     pid = process.pid
     used = strand_and_slot(process)
@@ -61,7 +62,7 @@ def test_a_returncode_that_is_made_up_is_not_a_death() -> None:
     stdin, stdout = process.stdin, process.stdout
     del process
     gc.collect()
-    for _ in range(10):  # none of which must get that one
+    for _ in range(10):  # none of which may get the slot of the program that lives
         with subprocess.Popen(["true"]) as other:
             assert strand_and_slot(other) != used
     stdin.write(b"alive\n")

@@ -13,7 +13,9 @@ import time
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, LIFE, METHODS, Watched, in_a_thread_that_ends
+from tests.support.actor import in_a_thread_that_ends
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import METHODS, Watched
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -44,7 +46,7 @@ def test_pool(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_pool_replaces_its_workers(method: str) -> None:
-    """From its handler thread, and guarded as well."""
+    """The pool's handler thread starts the new workers, and these are guarded too."""
     with orphanguard.get_context(method).Pool(1, maxtasksperchild=1) as pool:
         pids = {pool.apply(pid_after) for _ in range(4)}
         assert len(pids) == 4
@@ -79,7 +81,7 @@ def set_pdeathsig() -> None:
 
 
 def test_the_litmus_is_one() -> None:
-    """The negative control of this file: with PDEATHSIG in the worker the thread's end does kill it."""
+    """The negative control: if a worker arms PDEATHSIG, the end of its forking thread kills it."""
     processes = []
 
     def start() -> None:

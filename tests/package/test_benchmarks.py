@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.render import cost_tables, files, matrix_tables
-from tests.support.witness import ROOT
+from tests.support.witness import ROOT, python
 
 
 def cells(tmp_path: Path, strategy: str, *rows: str) -> dict[str, dict[str, int]]:
@@ -57,7 +57,7 @@ with Trial("multiprocessing_forkserver", "siblings") as trial:
     trial.ready()
     assert sorted(children_of(fork_server(trial).pid)) == sorted(member.pid for member in trial.members)
 """
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    python(program, cwd=ROOT, check=True)
 
 
 def test_costs(tmp_path: Path) -> None:

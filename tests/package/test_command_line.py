@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import orphanguard
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.trees import RUN
-from tests.support.witness import DEATH, LIFE, Token, wait_for
+from tests.support.witness import Token, marked
 
 BIN = Path(sys.executable).parent
 COMMANDS = {
@@ -56,20 +57,12 @@ def test_signals_that_python_ignores_are_not_ignored(command: list[str]) -> None
 
 
 def test_the_tree_dies_with_the_parent(command: list[str]) -> None:
-    token = Token()
-    script = '"$@" & wait'
-    parent = subprocess.Popen(
-        ["sh", "-c", script, "sh", *command, "sh", "-c", "setsid sleep 1000 & sleep 1000; :"], env=token.environment
-    )
-    try:
+    tree = ["sh", "-c", "setsid sleep 1000 & sleep 1000; :"]
+    with marked("sh", "-c", '"$@" & wait', "sh", *command, *tree) as (parent, token):
         wait_for(lambda: len(token.holders()) == 5)
         parent.kill()
         parent.wait()
         assert token.survivors(within=DEATH) == []
-    finally:
-        parent.kill()
-        parent.wait()
-        token.clean_up()
 
 
 def test_other_commands() -> None:

@@ -10,12 +10,13 @@ import sys
 import pytest
 
 from orphanguard._core.guard import FLAT
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH
 from tests.support.trees import RUN, public_run
-from tests.support.witness import ACTORS, DEATH
+from tests.support.witness import ACTOR
 
-FILTERED = f"""
-import errno, os, sys
-sys.path.insert(0, {str(ACTORS)!r})
+FILTERED = f"""{ACTOR}
+import errno
 from filtered import refuse
 refuse(sys.argv[1], getattr(errno, sys.argv[2]))
 """
@@ -39,10 +40,10 @@ def test_here() -> None:
     assert os.uname().release in found["kernel"]["why"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@as_root
 def test_as_another_user() -> None:
-    become = "doctor.RUN = sys.argv[1]; os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
-    start = f"import os, sys; from orphanguard import doctor; {DOCTOR.replace('; ', f'; {become}; ')}"
+    become = "doctor.RUN = sys.argv[1]; become()"
+    start = f"{ACTOR}from orphanguard import doctor; {DOCTOR.replace('; ', f'; {become}; ')}"
     _, found = examine(start, public_run(), "")
     assert found["tree=subreaper"]["ok"] is True
     assert found["tree=cgroup"]["ok"] is False

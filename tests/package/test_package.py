@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 
 import orphanguard
-from tests.support.witness import ROOT
+from tests.support.witness import ROOT, python
 
 
 def modules_after(statement: str) -> set[str]:
     program = f"import sys\n{statement}\nprint(*sys.modules)"
-    return set(
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    )
+    return set(python(program, check=True).stdout.split())
 
 
 def test_import_is_light() -> None:
@@ -40,7 +38,7 @@ def test_every_name_is_there() -> None:
 
 def test_elsewhere_than_on_linux() -> None:
     program = "import sys; sys.platform = 'darwin'; import orphanguard"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = python(program)
     assert result.stderr.strip().splitlines()[-1].startswith("ImportError: orphanguard needs Linux")
 
 

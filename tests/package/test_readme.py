@@ -25,7 +25,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, ROOT, Token, children_of, wait_for
+from tests.support.proc import DEATH, LIFE, children_of, wait_for
+from tests.support.witness import ROOT, Token
 
 TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "docs/usage.md")}
 BLOCKS = [block for text in TEXTS.values() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]

@@ -1,4 +1,4 @@
-"""`die_with_parent`: children that other code starts, and that arm themselves."""
+"""`die_with_parent`: foreign children, which other code starts, arm themselves and die with their parent."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, Watched, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Watched, parent, python
 
 
 @pytest.mark.parametrize("thread", ["main", "ended"])
 @pytest.mark.parametrize("kind", ["fork", "executor", "pool"])
 def test_die_with_parent_in_forked_children(kind: str, thread: str) -> None:
-    """Plain multiprocessing, forked: on the lifeline, so the starting thread may end."""
+    """Forked children of plain multiprocessing arm themselves by a lifeline, so the forking thread may end."""
     with parent("dying", kind, thread, "orphanguard.die_with_parent") as running:
         answer = running.read()
         children = running.watch(answer["children"])
@@ -27,7 +28,7 @@ def test_die_with_parent_in_forked_children(kind: str, thread: str) -> None:
 
 @pytest.mark.parametrize("kind", ["spawn", "script"])
 def test_die_with_parent_after_an_exec(kind: str, capfd) -> None:
-    """/proc tells which thread has started it: the main one, whose end is the parent's."""
+    """/proc tells the child that the main thread has started it. The end of that thread is the end of the parent."""
     with parent("dying", kind, "main", "orphanguard.die_with_parent") as running:
         answer = running.read()
         children = running.watch(answer["children"])
@@ -40,7 +41,7 @@ def test_die_with_parent_after_an_exec(kind: str, capfd) -> None:
 
 @pytest.mark.parametrize("kind", ["spawn", "script"])
 def test_a_guard_that_follows_a_thread_says_so(kind: str, capfd) -> None:
-    """Whoever ignores what die_with_parent() returns, as initializer= does, is warned."""
+    """initializer= ignores what die_with_parent() returns. So a warning says that the guard is weak."""
     with parent("dying", kind, "running", "orphanguard.die_with_parent") as running:
         answer = running.read()
         children = running.watch(answer["children"])
@@ -51,7 +52,8 @@ def test_a_guard_that_follows_a_thread_says_so(kind: str, capfd) -> None:
 
 
 def test_importing_orphanguard_is_use_enough() -> None:
-    """A later fork's child arms itself by a lifeline, which a change of uid does not undo."""
+    """The import prepares later forks: their children arm themselves by a lifeline, which a change of uid does not
+    undo."""
     program = """
 import os, orphanguard, signal
 if os.fork() == 0:
@@ -69,7 +71,7 @@ signal.pause()
 
 @pytest.mark.parametrize("kind", ["script", "fork"])
 def test_die_with_parent_in_another_thread_of_the_child(kind: str) -> None:
-    """PDEATHSIG belongs to the task that armed it, and is gone with it: alone it would be a false claim there."""
+    """PDEATHSIG ends with the thread that armed it. So in another thread PDEATHSIG alone is refused."""
     with parent("dying", kind, "main", "lambda: in_a_thread(orphanguard.die_with_parent)") as running:
         answer = running.read()
         children = running.watch(answer["children"])
@@ -84,7 +86,7 @@ def test_die_with_parent_in_another_thread_of_the_child(kind: str) -> None:
 
 
 def test_pdeathsig_of_another_thread_ends_with_it() -> None:
-    """The fact behind it. Nor is it reported: not by its thread, and not for it by the main thread."""
+    """The control: the child lives on. And no thread reports a PDEATHSIG that another thread has armed."""
     with parent("dying", "script", "main", "lambda: in_a_thread(arm_pdeathsig)") as running:
         answer = running.read()
         children = running.watch(answer["children"])
@@ -112,11 +114,11 @@ def test_without_die_with_parent(kind: str) -> None:
 
 @pytest.mark.parametrize("call", ["die_with_parent(parent_pid={gone})", "die_with_parent(15, {gone})"])
 def test_the_parent_was_gone_before(call: str) -> None:
-    """The shell that starts it in the background ends first; the pid that it had tells."""
+    """A shell starts the program in the background and ends at once; parent_pid= tells that the shell is gone."""
     gone = subprocess.Popen(["true"])
     gone.wait()
     program = f"import orphanguard, signal; orphanguard.{call.format(gone=gone.pid)}; signal.pause()"
-    result = subprocess.run([sys.executable, "-c", program], timeout=DEATH, check=False)
+    result = python(program)
     assert result.returncode == (-15 if "15" in call else -9)
 
 
@@ -131,6 +133,6 @@ def test_the_parent_is_a_zombie() -> None:
     gone = subprocess.Popen(["true"])
     os.waitid(os.P_PID, gone.pid, os.WEXITED | os.WNOWAIT)
     program = f"import orphanguard, signal; orphanguard.die_with_parent(parent_pid={gone.pid}); signal.pause()"
-    result = subprocess.run([sys.executable, "-c", program], timeout=DEATH, check=False)
+    result = python(program)
     gone.wait()
     assert result.returncode == -9

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, family
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import family
 
 SERVER = "from multiprocessing import forkserver; server = forkserver._forkserver._forkserver_pid; "
 
 
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_the_fork_server_is_killed(thread: str) -> None:
-    """Its children's parent is the process that asked for them: they live, and die with that one."""
+    """The children live on: their parent is the process that asked for them, and they die with that process."""
     with family("forkserver", thread) as (parent_, children):
         answer = parent_.ask(SERVER + "os.kill(server, 9); os.waitpid(server, 0); say(pid=server)")
         assert len(children.alive(within=LIFE)) == 2
@@ -51,13 +52,13 @@ _stdlib.read_signed = hold
 from multiprocessing import forkserver
 process = ctx.Process(target=child_main, args=(queue, idle, b""))
 process.start()
-program = orphanguard.Popen(["sleep", "1000"])  # which must not get that one's lifeline
+program = orphanguard.Popen(["sleep", "1000"])  # which must not get the slow child's slot
 say(pids=[queue.get(), program.pid])
 """
 
 
 def test_the_fork_server_is_killed_while_its_child_is_slow() -> None:
-    """Its end says nothing of the child's: that one answers when it runs again, and is guarded as any other."""
+    """The end of the server is not the end of its child, which answers when it runs again, and is guarded."""
     with family("forkserver") as (parent_, _):
         started = parent_.watch(parent_.ask(f"exec({SLOW!r})")["pids"])
         assert len(started.alive(within=LIFE)) == 2
@@ -68,7 +69,7 @@ def test_the_fork_server_is_killed_while_its_child_is_slow() -> None:
 FAILING = """
 from orphanguard._core import waiting
 def fail(*_):
-    time.sleep(0.2)  # in which the child has long been armed
+    time.sleep(0.2)  # by then the child has armed itself
     raise OSError(28, "no room in the epoll")
 reader, writer = os.pipe()
 if failing: waiting.Registry.add = fail
@@ -106,7 +107,7 @@ ctx.Process(target=idle).start()
 
 
 def test_an_unguarded_fork_while_the_fork_servers_child_is_not_armed() -> None:
-    """It waits for its data until all write ends are closed; the unguarded child must not have kept one."""
+    """The server's child reads until all write ends are closed. The unguarded child must hold none of them."""
     with family("forkserver") as (parent_, _):
         answer = parent_.ask(f"exec({UNARMED!r})")
         child, sibling = parent_.watch([answer["child"]]), parent_.watch([answer["sibling"]])

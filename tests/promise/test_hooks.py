@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import parent
 
 
 @pytest.mark.parametrize("hook", ["preexec_fn", "PreexecFn()"])
@@ -12,7 +13,7 @@ from tests.support.witness import DEATH, LIFE, parent
 @pytest.mark.parametrize("options", ["", "close_fds=False", "start_new_session=True", "user=65534, group=65534"])
 def test_program_dies_with_the_parent(hook: str, thread: str, options: str, needs_root_for) -> None:
     if hook == "preexec_fn" and thread == "ended":
-        pytest.skip("refused there: test_refused_in_another_thread")
+        pytest.skip("refused there: api/test_hooks, test_refused_in_another_thread")
     needs_root_for("user" in options, "only root can change its uid")
     with parent("hooked", thread, f"orphanguard.{hook}", options) as running:
         children = running.watch(running.read()["children"])
@@ -48,7 +49,7 @@ def test_asyncio(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", ["orphanguard.die_with_parent", "lambda: orphanguard.die_with_parent()"])
 def test_die_with_parent_as_a_preexec_fn(hook: str) -> None:
-    """A lifeline of the child's own would be gone with the exec."""
+    """As a preexec_fn it arms PDEATHSIG alone, since a lifeline of the child's own would end with the exec."""
     with parent("hooked", "main", hook, "") as running:
         children = running.watch(running.read()["children"])
         assert len(children.alive(within=LIFE)) == 2

@@ -52,7 +52,7 @@ def test_from_another_thread(method: str) -> None:
 
 @pytest.mark.parametrize("hook", ["preexec_fn", "PreexecFn"])
 def test_hooks(hook: str) -> None:
-    """PDEATHSIG is kept across the exec, and there is nothing of ours in the program that reads it."""
+    """PDEATHSIG is kept across the exec. The program that reads it has nothing of ours in it."""
     preexec_fn = orphanguard.preexec_fn if hook == "preexec_fn" else orphanguard.PreexecFn()
     program = "import prctl; print(int(prctl.get_pdeathsig()))"
     result = subprocess.run(
@@ -66,7 +66,7 @@ def test_hooks(hook: str) -> None:
 
 
 def test_nothing_in_the_parent() -> None:
-    """The rehearsal sets what is there already."""
+    """The parent rehearses the call before it forks, with the value that is set already."""
     before = prctl.get_pdeathsig()
     process = orphanguard.get_context("fork").Process(target=os.getpid)
     process.start()

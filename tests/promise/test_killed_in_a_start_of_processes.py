@@ -1,4 +1,4 @@
-"""The parent is killed at the worst moments: the child is held there by strace, not hoped to be there."""
+"""The parent is killed at the worst moments of the start of a `Process`: strace holds the child there."""
 
 from __future__ import annotations
 
@@ -7,31 +7,18 @@ import time
 
 import pytest
 
-from tests.support.kernel import HOLD, strace
-from tests.support.witness import DEATH, LIFE, METHODS, Token, children_of, parent, wait_for
+from tests.support.kernel import HOLD, injected, strace
+from tests.support.proc import DEATH, LIFE, children_of, wait_for
+from tests.support.witness import METHODS, Token, parent
 
-# What the child does: fcntl(F_SETOWN), prctl(PR_SET_PDEATHSIG) in the main thread, poll() for the alive check.
-# `when=1` is each process's own first call of that name.
+# The child calls fcntl(F_SETOWN), prctl(PR_SET_PDEATHSIG) if the main thread forks, and poll() to see that its parent
+# is alive. `when=1` is the first call of that name in each process.
 HOLDS = {
-    "before arming": "fcntl",
-    "between the two layers": "prctl",
-    "before the alive check": "poll",
+    "before arming": f"fcntl:delay_enter={HOLD}:when=1",
+    "between the two layers": f"prctl:delay_enter={HOLD}:when=1",
+    "before the alive check": f"poll:delay_enter={HOLD}:when=1",
 }
 LARGE = ("--memory", "1024", "--busy", "2")
-
-
-def held(call: str) -> tuple[str, ...]:
-    return (
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        f"trace={call}",
-        "-e",
-        f"inject={call}:delay_enter={HOLD}:when=1",
-    )
 
 
 @strace
@@ -42,7 +29,7 @@ def held(call: str) -> tuple[str, ...]:
 def test_killed_while_the_child_is_held(method: str, thread: str, where: str, size: tuple[str, ...]) -> None:
     if where == "between the two layers" and thread != "main":
         pytest.skip("there is only one layer in children of other threads")
-    with parent("starter", method, thread, "guarded", "1", *size, wrapper=held(HOLDS[where])) as tracer:
+    with parent("starter", method, thread, "guarded", "1", *size, wrapper=injected(HOLDS[where])) as tracer:
         assert tracer.read() == {"ready": True}
         [actor] = children_of(tracer.process.pid)
         actors = tracer.watch([actor])
@@ -58,7 +45,14 @@ def test_killed_while_the_child_is_held(method: str, thread: str, where: str, si
 def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> None:
     token = Token()
     with parent(
-        "starter", "forkserver", "main", "guarded", "1", *size, wrapper=held("poll"), env=token.environment
+        "starter",
+        "forkserver",
+        "main",
+        "guarded",
+        "1",
+        *size,
+        wrapper=injected(HOLDS["before the alive check"]),
+        env=token.environment,
     ) as tracer:
         try:
             assert tracer.read() == {"ready": True}
@@ -78,7 +72,7 @@ def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> N
 FORKS_MEANWHILE = """
 from orphanguard._core import lifelines
 held, gives_back = lifelines.held()
-first = os.fork() or os._exit(0)  # has another tether made
+first = os.fork() or os._exit(0)  # makes a tether for foreign children
 os.waitpid(first, 0)
 siblings, enough = [], threading.Event()
 def fork_too():
@@ -97,14 +91,12 @@ say(pid=os.getpid(), child=process.pid, siblings=siblings)
 
 @strace
 def test_an_unguarded_fork_while_a_tether_is_made() -> None:
-    """A child born between the arrival of the tether and the moment at which the handlers know it would keep it."""
-    # The thread that forks stands before its clone() nearly all the time, with the GIL. The other one is without it in
-    # prctl(), then has the tether made, and is held for longer than the clone when it has come.
-    wrapper = (
-        *("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=prctl,recvmsg,clone"),
-        *("-e", "inject=prctl:delay_enter=200000"),
-        *("-e", "inject=recvmsg:delay_exit=300000", "-e", "inject=clone:delay_enter=150000"),
-    )
+    """A child that is forked between the arrival of the tether and the moment at which the at-fork handlers know of the
+    tether would keep a copy of it."""
+    # The thread that forks waits in clone() nearly all the time, and has the GIL. The other thread has no GIL in
+    # prctl(); then it makes the tether, and strace holds it at the arrival of the tether for longer than a clone()
+    # takes.
+    wrapper = injected("prctl:delay_enter=200000", "recvmsg:delay_exit=300000", "clone:delay_enter=150000")
     with parent("family", "fork", "main", "guarded", "0", "idle", wrapper=wrapper) as tracer:
         assert tracer.read() == {"children": []}
         answer = tracer.ask(f"exec({FORKS_MEANWHILE!r}, globals())")
@@ -140,7 +132,7 @@ def test_killed_in_the_middle_of_start_unguarded(method: str) -> None:
     with parent("starter", method, "main", "plain", "0", env=token.environment) as starter:
         try:
             assert starter.read() == {"ready": True}
-            # The parent, the fork server, and some children: all but the last have come through their start.
+            # The parent, the fork server and some children: the start of all children but the last is complete.
             wait_for(lambda: len(token.holders()) > 5)
             starter.kill()
             starter.ended()

@@ -13,11 +13,12 @@ import time
 import pytest
 
 from tests.support.kernel import HOLD, injected, strace
-from tests.support.witness import ACTORS, DEATH, LIFE, Parent, Token, children_of, parent, wait_for
+from tests.support.proc import DEATH, LIFE, children_of, cmdline, wait_for
+from tests.support.witness import ACTOR, Parent, Token, parent
 
 LARGE = ("--memory=256", "--busy=1")
 
-# What the child is held at, its first such call; and what is asked for, so that it makes one.
+# The call at which strace holds the child, and the keyword by which the child makes that call.
 HOLDS = {
     "before arming": ("fcntl", ""),
     "before stdio": ("dup2", ", stdout=DEVNULL"),
@@ -36,7 +37,7 @@ HOLDS = {
 
 
 def killed_while_held(thread: str, start: str, *injections: str, size: tuple[str, ...] = (), library: str) -> list[int]:
-    """Who is left, once the parent is gone and nothing is held any more."""
+    """The children that are left when the parent is gone and strace holds nobody any more."""
     with parent("programs", thread, library, start, *size, wrapper=injected(*injections)) as tracer:
         [actor] = wait_for(lambda: children_of(tracer.process.pid, "programs.py", "strace"))
         actors = tracer.watch([actor])
@@ -93,7 +94,7 @@ def test_held_under_docker(where: str) -> None:
     assert killed_while_held("main", f"Popen(SLEEP{options})", *injections, library="guarded") == []
 
 
-# The last start of a parent, which is held while the parent dies: it may have a copy of what all the others hang on.
+# The last start of a parent. strace holds its child while the parent dies; that child may have copies of the tether.
 YOUNGEST = {
     "ours": "Popen(SLEEP, cwd='/')",
     "ours, close_fds=False": "Popen(SLEEP, cwd='/', close_fds=False)",
@@ -111,13 +112,15 @@ ELDER = ("Popen(SLEEP)", "Popen(SLEEP, close_fds=False)", "Popen(SLEEP, preexec_
 @pytest.mark.parametrize("more", [(), ("close_range:error=EPERM",)], ids=["", "without close_range"])
 @pytest.mark.parametrize("which", YOUNGEST)
 def test_killed_while_a_younger_sibling_is_held(which: str, more: tuple[str, ...]) -> None:
-    """By another thread's start, say. When it lets go, lowest first or not, the elder ones must be told."""
+    """Another thread may be in the middle of a start. The elder siblings must die when its child lets go of its copies,
+    in whatever order."""
     elder_are_gone("chdir", ELDER, YOUNGEST[which], *more, theirs="standard" in which)
 
 
 @strace
 def test_killed_while_a_younger_sibling_shares_its_fds() -> None:
-    """Ours leaves its parent's table by close_range(), and is what keeps it alive until then."""
+    """Our child shares its parent's table of fds until it calls close_range(), and keeps that table alive until
+    then."""
     elder_are_gone("close_range", ("Popen(SLEEP, close_fds=False)",) * 4, "Popen(SLEEP)")
 
 
@@ -162,7 +165,7 @@ sys.stdin.read()
 @strace
 @pytest.mark.parametrize("options", ["", "pass_fds=[500]", "close_fds=False", "stdout=500"])
 def test_killed_while_an_elder_sibling_is_held(options: str) -> None:
-    """What it has copies of must not be what a younger one needs."""
+    """The held child has copies of the tether that the parent had then. A younger child must not depend on them."""
     assert killed_with_younger_ones(options, "True") == []
 
 
@@ -183,30 +186,21 @@ def killed_with_younger_ones(options: str, guard: str) -> list[int]:
     try:
         assert tracer.stdout is not None
         tracer.stdout.readline()
-        time.sleep(HOLD / 4e6)  # those that don't have to wait for the held one's exec are there by then
+        time.sleep(HOLD / 4e6)  # by then the younger ones are there, unless their starts wait for the held child's exec
         [actor] = children_of(tracer.pid)
         os.kill(actor, signal.SIGKILL)
         time.sleep(3 * HOLD / 1e6)
-        return [pid for pid in token.holders() if pid != tracer.pid and "sleep" in cmdline(pid)]
+        return [pid for pid in token.holders() if pid != tracer.pid and "sleep" in (cmdline(pid) or "")]
     finally:
         tracer.kill()
         token.clean_up()
         tracer.communicate()
 
 
-def cmdline(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
-        return file.read()
-    return ""
-
-
 WITHOUT_END = """
-import os, sys
-sys.path.insert(0, {actors!r})
 from programs import *
 from programs import subprocess as og
-memory = bytearray({memory} << 20)
-memory[::4096] = b"x" * len(memory[::4096])
+ballast = burden({memory})
 def start():
     keep = []
     say(ready=True)
@@ -233,7 +227,7 @@ threads = [threading.Thread(target=start) for _ in range(3)]
 )
 def test_killed_at_random_times(thread: str, options: str, guard: bool) -> None:
     dice = random.Random(thread + options)
-    program = WITHOUT_END.format(actors=str(ACTORS), memory=64, thread=thread, options=options, guard=guard)
+    program = ACTOR + WITHOUT_END.format(memory=64, thread=thread, options=options, guard=guard)
     for _ in range(4 if guard else 1):
         token = Token()
         with contextlib.closing(Parent("-c", program, env=token.environment)) as starter:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.programs import DROP
-from tests.support.witness import DEATH, LIFE, METHODS, family, wait_for
+from tests.support.witness import METHODS, family
 
 
 @pytest.mark.parametrize("thread", ("main", "ended"))
 @pytest.mark.parametrize("method", METHODS)
 def test_parent_drops_its_uid(method: str, thread: str, needs_root_for) -> None:
-    """PDEATHSIG is checked against the dying parent's credentials; the lifeline against the child's own."""
+    """The kernel checks PDEATHSIG against the credentials of the dying parent, the lifeline against those of the
+    child."""
     needs_root_for(True, "only root can change its uid")
     with family(method, thread) as (parent_, children):
         assert parent_.ask(f"{DROP}; say(uid=os.getuid())") == {"uid": 65534}
@@ -23,7 +25,8 @@ def test_parent_drops_its_uid(method: str, thread: str, needs_root_for) -> None:
 
 
 def test_starts_after_the_uid_was_dropped(needs_root_for) -> None:
-    """The pipe belongs to root, so a description of it can't be re-opened: then each child has one of its own."""
+    """The pipe belongs to root, so this user can open no further description of it. Each child gets a strand of its
+    own."""
     needs_root_for(True, "only root can change its uid")
     with family("fork") as (parent_, first):
         later = parent_.ask(
@@ -41,7 +44,7 @@ def test_starts_after_the_uid_was_dropped(needs_root_for) -> None:
 @pytest.mark.parametrize("thread", ("main", "ended"))
 @pytest.mark.parametrize("method", METHODS)
 def test_parent_executes_another_program(method: str, thread: str) -> None:
-    """The program that held the handles is gone, and so are its children: the lifeline closes on exec."""
+    """The program that held the handles is gone, and its children die: the tether closes on exec."""
     with family(method, thread) as (parent_, children):
         parent_.tell("os.execv('/bin/sleep', ['sleep', '1000'])")
         assert children.alive(within=DEATH) == []
@@ -65,7 +68,7 @@ def test_parent_closes_all_its_fds(method: str) -> None:
 
 @pytest.mark.usefixtures("many_fds")
 def test_starts_after_all_fds_were_closed() -> None:
-    """A daemon closes everything and then starts its children: a new lifeline, and nobody else's fds touched."""
+    """A daemon closes all fds and then starts its children. They get a new tether, and no other fd is touched."""
     with family("fork", count=1) as (parent_, _):
         answer = parent_.ask(
             "[(p.kill(), p.join(), p.close()) for p in processes]; "
@@ -94,7 +97,7 @@ def test_a_fork_that_is_not_ours_holds_nobody_up(how: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_program_that_is_not_ours_holds_nobody_up(method: str) -> None:
-    """close_fds=False: only close-on-exec keeps the tether out of it."""
+    """With close_fds=False only close-on-exec keeps the tether out of the program."""
     with family(method, "ended") as (parent_, children):
         sibling = parent_.ask(
             "import subprocess; p = subprocess.Popen(['sleep', '1000'], close_fds=False); say(pid=p.pid)"
@@ -115,7 +118,8 @@ say(done=True)
 @pytest.mark.parametrize("order", ["lowest first", "highest first"])
 @pytest.mark.parametrize("thread", ["main", "ended"])
 def test_parent_closes_its_fds_one_by_one(thread: str, order: str) -> None:
-    """Documented, not wanted: the tether goes, so the children die early. None is lost, whatever it has closed."""
+    """Documented, not wanted: the tether goes, so the children die early. No child is lost, whatever the child has
+    closed."""
     with family("fork", thread, child="close_fds") as (parent_, children):
         assert len(children.alive(within=LIFE)) == 2
         parent_.ask(f"exec({CLOSE.format(order == 'highest first')!r})")
@@ -125,11 +129,11 @@ def test_parent_closes_its_fds_one_by_one(thread: str, order: str) -> None:
 
 @pytest.mark.parametrize("thread", ["main", "ended"])
 def test_parent_closes_its_fds_one_by_one_without_sockets(thread: str) -> None:
-    """The control, and documented: both ends of a pipe are in the parent's table, and the read end is the lower one.
-    The child is lost then, and lives, unless PDEATHSIG is armed as well."""
+    """The control, and documented: without a tether both ends of the pipe are in the parent's table of fds, and the
+    read end has the lower number. The parent closes it first, and the child is lost, unless PDEATHSIG is armed too."""
     refused = ("--before", "import filtered; filtered.refuse('socketpair', 1)")
     with family("fork", thread, child="close_fds", extra=refused) as (parent_, children):
-        assert len(children.alive(within=LIFE)) == 2  # and both have closed theirs
+        assert len(children.alive(within=LIFE)) == 2  # and both have closed their own fds
         parent_.ask(f"exec({CLOSE.format(False)!r})")
         assert len(children.alive(within=LIFE)) == 2
         parent_.kill()
@@ -138,7 +142,7 @@ def test_parent_closes_its_fds_one_by_one_without_sockets(thread: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_child_that_disarms_itself(method: str) -> None:
-    """Documented, and its own doing: nothing that a child could not undo is between it and its parent."""
+    """Documented, and the child's own doing: a child can undo whatever ties it to its parent."""
     with family(method, child="disarm") as (parent_, children):
         assert len(children.alive(within=LIFE)) == 2
         parent_.kill()
@@ -150,8 +154,9 @@ MAIN_THREAD_ENDS = "threading.Thread(target=idle).start(); libc.pthread_exit(Non
 
 @pytest.mark.parametrize("thread", ["main", "ended"])
 def test_the_main_thread_of_the_parent_ends(thread: str) -> None:
-    """Documented, not wanted: pthread_exit() in the main thread of a process that lives on in others. To PDEATHSIG that
-    is the parent's death; so children of the main thread die early, and those of other threads, without it, don't."""
+    """Documented, not wanted: the main thread calls pthread_exit(), and the process lives on in other threads. For
+    PDEATHSIG that is the parent's death, so children of the main thread die early. Children of other threads have no
+    PDEATHSIG, and live."""
     with family("fork", thread) as (parent_, children):
         parent_.tell(MAIN_THREAD_ENDS)
         if thread == "main":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, METHODS, Token, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import METHODS, Token, parent
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -28,7 +29,7 @@ def test_their_workers_die_with_the_parent_unguarded(kind: str) -> None:
             assert workers.alive(within=LIFE)
         finally:
             running.ended()
-            token.clean_up()  # the manager's server, too
+            token.clean_up()  # the manager's server is one of them
 
 
 KINDS = ("BaseManager", "SyncManager", "SharedMemoryManager", "Pool", "SyncManager.Pool", "Context", "context.Process")
@@ -51,5 +52,5 @@ def test_the_standard_ones_survive(kind: str) -> None:
         running.kill()
         running.ended()
         assert children.alive(within=LIFE) == sorted(pids)
-    while token.holders():  # a pool without its parent starts another worker for each that is killed
+    while token.holders():  # a pool without its parent starts another worker for each one that is killed
         token.clean_up()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.programs import DROP, programs
-from tests.support.witness import DEATH, LIFE, wait_for
+from tests.support.witness import python
 
 
 @contextlib.contextmanager
 def copy_of(program: str, mode: int = 0o755) -> Iterator[Path]:
-    """Where other users get at it, which is not below pytest's directories."""
+    """A copy that other users can reach, so it is not below pytest's directories."""
     directory = Path(tempfile.mkdtemp())
     try:
         directory.chmod(0o755)
@@ -33,28 +32,33 @@ def copy_of(program: str, mode: int = 0o755) -> Iterator[Path]:
 
 
 def becomes(pid: int, what: str) -> None:
-    """The parent goes on when the child has left its memory, in the middle of the exec."""
+    """Returns when the exec is complete. The parent goes on earlier: as soon as the child has left its memory."""
     wait_for(lambda: what in Path(f"/proc/{pid}/status").read_text())
+
+
+def dies_although(path: Path, status: str, thread: str) -> None:
+    """A copy of sleep dies with the parent in the state that its exec gives it. The control: unguarded it lives on."""
+    for library, left in (("guarded", 0), ("plain", 1)):
+        start = f"Popen([{str(path)!r}, '1000'])"
+        with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
+            [pid] = children.fds
+            becomes(pid, status)
+            running.kill()
+            assert len(children.alive(within=LIFE if left else DEATH)) == left
 
 
 @as_root
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_setuid_program(thread: str) -> None:
-    """It clears PDEATHSIG. But its real uid stays, and that is what the lifeline's signal asks for."""
+    """The exec clears PDEATHSIG. But the real uid stays, and the kernel asks for that when the lifeline signals."""
     with copy_of("sleep", 0o4755) as path:
-        for library, left in (("guarded", 0), ("plain", 1)):
-            start = f"Popen([{str(path)!r}, '1000'])"
-            with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
-                [pid] = children.fds
-                becomes(pid, "Uid:\t65534\t0\t0\t0")
-                running.kill()
-                assert len(children.alive(within=LIFE if left else DEATH)) == left
+        dies_although(path, "Uid:\t65534\t0\t0\t0", thread)
 
 
 @as_root
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_program_that_becomes_fully_root(thread: str) -> None:
-    """Documented, not wanted: it survives. The kernel lets nobody who is not root signal it."""
+    """Documented, not wanted: the program survives. The kernel lets only root signal it."""
     with copy_of("setpriv", 0o4755) as path:
         start = f"Popen([{str(path)!r}, '--reuid=0', 'sleep', '1000'])"
         with programs(thread, start, extra=("--before", DROP)) as (running, children):
@@ -72,19 +76,14 @@ def test_program_with_file_capabilities(thread: str) -> None:
     with copy_of("sleep") as path:
         if os.spawnlp(os.P_WAIT, "setcap", "setcap", "cap_net_raw+ep", path) != 0:
             pytest.skip("this file system keeps no capabilities")
-        for library, left in (("guarded", 0), ("plain", 1)):
-            start = f"Popen([{str(path)!r}, '1000'])"
-            with programs(thread, start, library=library, extra=("--before", DROP)) as (running, children):
-                [pid] = children.fds
-                becomes(pid, "CapEff:\t0000000000002000")
-                running.kill()
-                assert len(children.alive(within=LIFE if left else DEATH)) == left
+        dies_although(path, "CapEff:\t0000000000002000", thread)
 
 
 @as_root
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_init_of_a_pid_namespace(thread: str) -> None:
-    """Documented, not wanted: the lifeline's signal has no effect on it. PDEATHSIG has, from the main thread."""
+    """Documented, not wanted: the init ignores the lifeline's signal. PDEATHSIG kills it, if the main thread started
+    it."""
     start = "(libc.unshare(0x20000000), Popen(SLEEP))[1]"  # CLONE_NEWPID: of this thread's children
     with programs(thread, start) as (running, children):
         [pid] = children.fds
@@ -96,7 +95,7 @@ def test_init_of_a_pid_namespace(thread: str) -> None:
 
 @as_root
 def test_the_init_of_a_pid_namespace_is_the_programs_own() -> None:
-    """Not the child that makes a tether, and ends."""
+    """The process that makes a tether, and ends, must not become the init."""
     program = """
 import ctypes, os
 import orphanguard
@@ -106,4 +105,4 @@ if pid == 0:
     os._exit(os.getpid())
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
+    assert python(program, check=True).stdout == "1\n"

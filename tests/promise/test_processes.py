@@ -1,10 +1,11 @@
-"""No `Process` outlives its parent, however that ends and whoever started it."""
+"""No `Process` outlives its parent, however the parent ends and whichever thread started the child."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.witness import DEATH, ENDS, LIFE, METHODS, THREADS, end, family
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import ENDS, METHODS, THREADS, end, family
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -28,7 +29,7 @@ def test_unguarded_children_survive(method: str, how: str) -> None:
 @pytest.mark.parametrize("thread", THREADS)
 @pytest.mark.parametrize("method", METHODS)
 def test_unhandled_exception(method: str, thread: str) -> None:
-    """Daemonic children: the interpreter joins others first. (It ends daemonic ones unguarded, too.)"""
+    """With daemonic children: the interpreter would join others first. (It ends daemonic ones unguarded too.)"""
     with family(method, thread, extra=("--daemon",)) as (parent, children):
         parent.tell("raise KeyError('unhandled, on purpose')")
         assert parent.ended() == 1
@@ -45,7 +46,7 @@ def test_whatever_the_child_does(method: str, thread: str, child: str, needs_roo
     needs_root_for(child == "drop_uid", "only root can change its uid")
     with family(method, thread, child=child) as (parent, children):
         if child in ("stop", "drop_uid", "close_fds", "block_signals"):
-            # Up is said before: let it have happened.
+            # The child says that it is up before it does this. Now it has done it.
             assert len(children.alive(within=LIFE)) == 2
         parent.kill()
         assert children.alive(within=DEATH) == []
@@ -75,7 +76,7 @@ def test_a_chain_of_three_unguarded() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_middle_of_a_chain_dies(method: str) -> None:
-    """The grandchild's parent is the child: it goes with that one, and the first parent lives on."""
+    """The grandchild dies with its parent, which is the child. The first parent lives on."""
     with family(method, count=1, child="start_another", extra=("--expect", "2")) as (parent, children):
         parent.tell("processes[0].kill()")
         assert children.alive(within=DEATH) == []
@@ -85,7 +86,8 @@ def test_the_middle_of_a_chain_dies(method: str) -> None:
 @pytest.mark.parametrize("thread", ("main", "ended"))
 @pytest.mark.parametrize("method", METHODS)
 def test_twenty_siblings(method: str, thread: str) -> None:
-    """Forked siblings hold copies of each other's pipes. One at a time, and then the rest in one go."""
+    """Forked siblings hold copies of each other's pipes. Three end one by one; then the parent dies, and all the
+    rest."""
     with family(method, thread, count=20) as (parent, children):
         for victim in (0, 19, 7):
             parent.tell(f"processes[{victim}].kill(); processes[{victim}].join(); say(done=True)")
@@ -106,7 +108,7 @@ def test_large_parent_with_busy_threads(method: str, thread: str) -> None:
 
 @pytest.mark.parametrize("method", ("spawn", "forkserver"))
 def test_megabytes_of_arguments(method: str) -> None:
-    """They travel through a pipe that must not be mistaken for the lifeline: a write to that one would kill."""
+    """The arguments travel through a pipe. If that pipe were the lifeline, each write would kill the child."""
     with family(method, count=2, extra=("--payload", "8192")) as (parent, children):
         assert len(children.alive(within=LIFE)) == 2
         parent.kill()

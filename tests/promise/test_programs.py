@@ -7,8 +7,9 @@ import os
 import pytest
 
 from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.programs import DROP, FORMS, SIGTERM, names, programs
-from tests.support.witness import DEATH, ENDS, LIFE, THREADS, end, wait_for
+from tests.support.witness import ENDS, THREADS, end
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -38,7 +39,7 @@ def test_large_parent_with_busy_threads() -> None:
 
 @pytest.mark.parametrize("thread", THREADS)
 def test_another_death_signal_comes_once(thread: str) -> None:
-    """A program that handles it lives on; three of them, each started in its own way."""
+    """A program that handles the signal lives on. There are three, each started in another way."""
     program = (
         "import os, signal; signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'T')); os.write(1, b'U')\n"
         "while True: signal.pause()"
@@ -72,7 +73,7 @@ def test_another_death_signal_comes_once(thread: str) -> None:
 @as_root
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_parent_drops_its_uid(thread: str) -> None:
-    """Before and after: what was started as root, and what is started without the right to re-open the pipe."""
+    """Some programs are started as root, others afterwards, when the parent may no longer open the pipe anew."""
     with programs(thread, *FORMS.values()) as (running, first):
         running.tell(f"{DROP}; processes += [Popen(SLEEP) for _ in range(3)]")
         later = running.ask("say(pids=[p.pid for p in processes[-3:]])")
@@ -86,7 +87,7 @@ def test_parent_drops_its_uid(thread: str) -> None:
 
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_parent_executes_another_program(thread: str) -> None:
-    """Documented, not wanted: the program that held the handles is gone, and the write end closes on exec."""
+    """Documented, not wanted: the program that held the handles is gone, and the tether closes on exec."""
     with programs(thread, *FORMS.values()) as (running, children):
         running.tell("os.execv('/bin/sleep', ['sleep', '1000'])")
         assert names(children, FORMS, children.alive(within=DEATH)) == []
@@ -103,7 +104,7 @@ CLOSED = {
 @pytest.mark.parametrize("closed", CLOSED)
 @pytest.mark.parametrize("thread", ("main", "ended"))
 def test_parent_closes_its_fds(thread: str, closed: str) -> None:
-    """Documented, not wanted: they die early. What is started afterwards is guarded as ever."""
+    """Documented, not wanted: the programs die early. Programs that are started afterwards are guarded as ever."""
     with programs(thread, *FORMS.values()) as (running, children):
         running.tell(CLOSED[closed])
         assert names(children, FORMS, children.alive(within=DEATH)) == []

@@ -1,6 +1,6 @@
 """A child that takes other uids, under a parent that may do so and is not global root.
 
-The kernel sends a lifeline's signal with the credentials of whoever set its owner: sigio_perm() of fs/fcntl.c.
+The kernel sends a lifeline's signal with the credentials of the process that set the owner: sigio_perm() in fs/fcntl.c.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE
 from tests.support.trees import public_run
-from tests.support.witness import DEATH, LIFE, Watched, parent
+from tests.support.witness import Watched, parent
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become such a parent")
+pytestmark = as_root
 
 WHERE = ("namespace", "capable")
 UIDS = "the child takes other real and saved user ids by itself"
@@ -90,7 +92,7 @@ BY_ITSELF = ["process(again=False)", "forked(again=False)", "program(('setpriv',
 @pytest.mark.parametrize("how", BY_ITSELF)
 @pytest.mark.parametrize("where", WHERE)
 def test_by_itself_it_escapes_and_that_is_said(where: str, how: str) -> None:
-    """Documented, not wanted; and the control of those above."""
+    """Documented, not wanted: the child survives. This is the control of the tests above."""
     with family(where, how) as (answer, child):
         assert len(child.alive(within=LIFE)) == 1
         assert answer["doctor"] is answer["root"] is False

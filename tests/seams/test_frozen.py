@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.witness import ACTORS, DEATH, LIFE, Parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import ACTORS, Parent
 
 pytest.importorskip("PyInstaller")
 pytestmark = pytest.mark.timeout(400)  # the build

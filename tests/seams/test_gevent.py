@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.support.witness import ACTORS, DEATH, LIFE, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import ACTORS, parent
 
 pytestmark = pytest.mark.parametrize("order", ["before", "after"])
 

@@ -16,8 +16,8 @@ import pytest
 
 import orphanguard
 from orphanguard import GuardUnavailable
-from tests.support.trees import state
-from tests.support.witness import DEATH, LIFE, Token, wait_for
+from tests.support.proc import DEATH, LIFE, state, wait_for
+from tests.support.witness import Token, marked
 
 TREES = [{"tree": True}, {"tree": "cgroup"}, {"tree": "pidns"}]
 
@@ -185,15 +185,9 @@ input()
     ids=str,
 )
 def test_a_side_process_that_ends_its_own_workers(popen: str, how: dict[str, Any], left: int) -> None:
-    token = Token()
     program = STARTS_IT.format(popen=popen, side=ENDS_ITS_WORKERS, how=how)
-    parent = standard.Popen([sys.executable, "-c", program], env=token.environment, stdin=-1, stdout=-1)
-    try:
-        assert parent.stdout is not None
+    with marked(sys.executable, "-c", program, stdin=-1, stdout=-1) as (parent, token):
         assert parent.stdout.readline() == b"up\n"
         parent.kill()
         parent.wait()
         assert len(token.survivors(LIFE if left else DEATH)) == left
-    finally:
-        token.clean_up()
-        parent.communicate()

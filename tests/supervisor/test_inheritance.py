@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
+from tests.support.proc import DEATH, LIFE, state, wait_for
 from tests.support.supervisor import run, running
-from tests.support.trees import QUOTED_RUN, RUN, state
-from tests.support.witness import DEATH, LIFE, Watched, wait_for
+from tests.support.trees import QUOTED_RUN, RUN
+from tests.support.witness import Watched
 
 
 def report_of(*wrapper: str, **options) -> dict[str, str]:

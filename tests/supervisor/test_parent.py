@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
@@ -14,8 +13,9 @@ import pytest
 import orphanguard
 from orphanguard._core import pidfds
 from tests.support.kernel import injected, strace
+from tests.support.proc import DEATH, LIFE, children_of, cmdline, wait_for
 from tests.support.trees import RUN
-from tests.support.witness import ACTORS, DEATH, LIFE, Token, children_of, wait_for
+from tests.support.witness import ACTORS, Token, marked
 
 # The supervisor is held at a call that comes before its look at its parent, until that is gone; for longer, the
 # younger program that keeps the lifeline's write end open.
@@ -114,28 +114,20 @@ SUBSHELLS = {
 @pytest.mark.parametrize("where", SUBSHELLS)
 def test_in_a_subshell(where: str) -> None:
     """There $$ still is the script's pid; its death ends the tree."""
-    token = Token()
     script = SUBSHELLS[where].replace('"$@"', '"$1" --parent-pid=$$ -- sleep 1000', 1) if where == "plain" else None
     script = script or f'set -- "$1" --parent-pid=$$ -- sleep 1000; {SUBSHELLS[where]}; :'
-    parent = subprocess.Popen(["sh", "-c", script + "; :", "sh", RUN], env=token.environment)
-    try:
+    with marked("sh", "-c", script + "; :", "sh", RUN) as (parent, token):
         wait_for(lambda: running(token, "sleep"))
         parent.kill()
         parent.wait()
         # A shell in between may live on.
         wait_for(lambda: not running(token, RUN) and not running(token, "sleep"))
-    finally:
-        parent.kill()
-        parent.wait()
-        token.clean_up()
 
 
 def test_the_one_in_between_may_end() -> None:
     """It was not named."""
-    token = Token()
     script = 'me=$$; sh -c \'"$1" --parent-pid=$2 -- sleep 1000 & wait\' sh "$1" $me & wait; read forever'
-    parent = subprocess.Popen(["sh", "-c", script, "sh", RUN], env=token.environment, stdin=subprocess.PIPE)
-    try:
+    with marked("sh", "-c", script, "sh", RUN, stdin=subprocess.PIPE) as (parent, token):
         wait_for(lambda: running(token, "sleep"))
         [supervisor] = running(token, RUN)
         [between] = set(children_of(parent.pid))
@@ -145,11 +137,6 @@ def test_the_one_in_between_may_end() -> None:
         parent.kill()
         parent.wait()
         assert token.survivors(within=DEATH) == []
-    finally:
-        parent.kill()
-        parent.wait()
-        parent.stdin.close()
-        token.clean_up()
 
 
 @pytest.mark.parametrize("shell", ["exec ", ""], ids=["exec", "last command"])
@@ -180,10 +167,5 @@ def test_a_process_that_is_not_above() -> None:
 
 
 def running(token: Token, program: str) -> list[int]:
-    """Those that execute it, and not a shell that only names it."""
-    found = []
-    for pid in token.holders():
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0] == program:
-                found.append(pid)
-    return found
+    """The processes that execute it, and not a shell that only names it."""
+    return [pid for pid in token.holders() if (cmdline(pid) or "").split("\0")[0] == program]

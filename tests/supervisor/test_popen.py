@@ -17,28 +17,22 @@ import pytest
 
 import orphanguard
 from orphanguard import GuardUnavailable, subprocess
-from tests.support.trees import LEAVER, PIDNS, TREES, left, state, supervised, tree_of
-from tests.support.witness import DEATH, LIFE, Token, Watched, wait_for
+from tests.support.proc import DEATH, LIFE, state, wait_for
+from tests.support.trees import LEAVER, PIDNS, TREES, Started, supervised, tree_of
+from tests.support.witness import ACTOR, Token, Watched
 
-PARENT = """
-import json, os, sys, threading
+PARENT = f"""{ACTOR}
 from orphanguard import subprocess
 def start():
     global process
     process = subprocess.Popen(["sh", "-c", sys.argv[2]], **eval(sys.argv[3]))
-    print(json.dumps([process.pid, process.command_pid, process.containment]), flush=True)
-if sys.argv[1] == "main":
-    start()
-else:
-    thread = threading.Thread(target=start)
-    thread.start()
-    thread.join()
-for line in sys.stdin:
-    exec(line)
+    say(pids=[process.pid, process.command_pid], containment=process.containment)
+run_in(sys.argv[1], start)
+obey(globals())
 """
 
 
-class Family:
+class Family(Started):
     """A Python that has started a tree by ``Popen``."""
 
     def __init__(self, name: str, keywords: str, thread: str = "main") -> None:
@@ -52,17 +46,9 @@ class Family:
             cwd="/tmp",
         )
         assert self.parent.stdout is not None
-        self.pid, self.command, self.containment = json.loads(self.parent.stdout.readline())
+        told = json.loads(self.parent.stdout.readline())
+        (self.pid, self.command), self.containment = told["pids"], told["containment"]
         wait_for(lambda: len(self.token.holders()) >= tree.size + 1 + (self.containment is not None))
-
-    def left(self, within: float) -> list[int]:
-        return left(self.token, self.parent.pid, within=within)
-
-    def close(self) -> None:
-        self.parent.kill()
-        while self.token.holders():
-            self.token.clean_up()
-        self.parent.communicate()
 
 
 @contextlib.contextmanager

@@ -8,17 +8,16 @@ import gc
 import os
 import signal
 import subprocess as standard
-import sys
 from typing import Any
 
 import pytest
 
 from orphanguard import subprocess
 from orphanguard._core import lifelines
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH
 from tests.support.trees import LEAVER, public_run, supervised
-from tests.support.witness import DEATH
-
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a program as somebody else")
+from tests.support.witness import python
 
 F_GETSIG = 11  # linux/fcntl.h
 
@@ -43,7 +42,7 @@ def test_as_the_standard_library_starts_it(keywords: dict[str, Any], hook: dict[
     assert output(subprocess, tree=True) == output(standard)
 
 
-@AS_ROOT
+@as_root
 def test_as_another_user() -> None:
     """The supervisor stays who it is, so it can end whoever the program becomes."""
     script = "echo $(id -u) $(id -g) $(id -G); " + LEAVER + "sleep 1000; :"
@@ -139,7 +138,7 @@ def test_bad_input(keywords: dict[str, Any], error: type[Exception]) -> None:
         subprocess.Popen(["true"], **keywords)
 
 
-@AS_ROOT
+@as_root
 def test_a_containment_that_is_not_to_be_had() -> None:
     code = """if True:
         import os, sys
@@ -158,7 +157,7 @@ def test_a_containment_that_is_not_to_be_had() -> None:
         except ChildProcessError:
             print(len(os.listdir("/proc/self/fd")) - fds)
     """
-    done = standard.run([sys.executable, "-c", code, public_run()], capture_output=True, text=True, check=False)
+    done = python(code, public_run())
     assert done.stderr == ""
     assert "--tree=cgroup: our cgroup is not delegated to us: mkdir(" in done.stdout.splitlines()[0]
     assert done.stdout.splitlines()[1:] == ["0"]

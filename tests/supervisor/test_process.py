@@ -17,15 +17,16 @@ import orphanguard
 from orphanguard import GuardUnavailable
 from orphanguard._core import supervisor
 from orphanguard.multiprocessing import _below, _spawn
+from tests.support.proc import DEATH, LIFE, children_of, wait_for
 from tests.support.trees import left
-from tests.support.witness import DEATH, LIFE, METHODS, Token, Watched, children_of, wait_for
+from tests.support.witness import ACTOR, METHODS, Token, Watched
 
-PARENT = """
-import multiprocessing, os, subprocess, sys, threading, time
-import orphanguard
+PARENT = (
+    ACTOR
+    + """
+import multiprocessing, subprocess, orphanguard
 method, thread, keywords, memory = sys.argv[1:]
-ballast = bytearray(int(memory) << 20)
-ballast[::4096] = b"x" * len(ballast[::4096])
+ballast = burden(int(memory))
 def work():
     subprocess.Popen(["setsid", "sh", "-c", "sleep 1000 & sleep 1000; :"])
     time.sleep(1000)
@@ -38,18 +39,13 @@ def start():
 if __name__ == "__main__":
     if thread == "stock":
         multiprocessing.get_context(method).Process(target=nothing).start()
-    if thread in ("main", "stock"):
-        start()
-    else:
-        starter = threading.Thread(target=start)
-        starter.start()
-        starter.join()
+    run_in("main" if thread == "stock" else thread, start)
     if thread == "for ever":
         while True:
             start()
-    for line in sys.stdin:
-        exec(line)
+    obey(globals())
 """
+)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support.proc import DEATH, LIFE, executable, state, wait_for
 from tests.support.supervisor import MODES, SAY, running
-from tests.support.trees import QUOTED_RUN, RUN, state
-from tests.support.witness import DEATH, LIFE, Token, Watched, wait_for
+from tests.support.trees import QUOTED_RUN, RUN
+from tests.support.witness import Watched, marked
 
 
 def read_until(fd: int, end: bytes) -> bytes:
@@ -118,19 +118,11 @@ def test_stopped_and_continued_in_quick_succession(mode: str, whom: str) -> None
 
 @MODES
 def test_a_stopped_supervisor_wakes_for_the_parents_death(mode: str) -> None:
-    token = Token()
-    parent = subprocess.Popen(["sh", "-c", f"{QUOTED_RUN} --tree={mode} sleep 1000 & wait"], env=token.environment)
-    try:
-        supervisor = wait_for(
-            lambda: [pid for pid in token.holders() if Path(f"/proc/{pid}/exe").readlink() == Path(RUN)]
-        )[0]
+    with marked("sh", "-c", f"{QUOTED_RUN} --tree={mode} sleep 1000 & wait") as (parent, token):
+        supervisor = wait_for(lambda: [pid for pid in token.holders() if executable(pid) == RUN])[0]
         wait_for(lambda: len(token.holders()) >= 3)
         os.kill(supervisor, signal.SIGSTOP)
         wait_for(lambda: state(supervisor) == "T")
         parent.kill()
         parent.wait()
         assert token.survivors(within=DEATH) == []
-    finally:
-        parent.kill()
-        parent.wait()
-        token.clean_up()

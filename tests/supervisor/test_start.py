@@ -11,11 +11,13 @@ import time
 import pytest
 
 from orphanguard._core import lifelines
-from tests.support.trees import RUN, state
-from tests.support.witness import DEATH, LIFE, Token, Watched, wait_for
+from tests.support.proc import DEATH, LIFE, state, wait_for
+from tests.support.trees import RUN
+from tests.support.witness import ACTOR, Watched, marked
 
-PARENT = """
-import os, sys, threading
+PARENT = (
+    ACTOR
+    + """
 from orphanguard._core import lifelines, spawning
 from orphanguard._bin import RUN
 kept = []
@@ -28,37 +30,28 @@ def start():
     spawning.spawn(spawning.request(held), [os.fsencode(RUN)], arguments, keep_fds=[lifeline])
     print(held.pid, flush=True)
     kept.append((held, gives_back))
-if sys.argv[1] == "main":
-    start()
-else:
-    thread = threading.Thread(target=start)
-    thread.start()
-    thread.join()
+run_in(sys.argv[1], start)
 sys.stdin.read()
 """
+)
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["", "stopped"])
 @pytest.mark.parametrize("thread", ["main", "ended"])
 def test_on_a_lifeline(thread: str, stopped: bool) -> None:
     """Whichever thread has started it; and it wakes when it is stopped at the parent's death."""
-    token = Token()
     command = [sys.executable, "-c", PARENT, thread, "setsid sleep 1000 & sleep 1000; :"]
-    with subprocess.Popen(command, env=token.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
-        try:
-            supervisor = int(parent.stdout.readline())
-            wait_for(lambda: len(token.holders()) == 5)
-            if stopped:
-                os.kill(supervisor, signal.SIGSTOP)
-                wait_for(lambda: state(supervisor) == "T")
-            watched = Watched(set(token.holders()) - {parent.pid})
-            assert len(watched.alive(within=LIFE)) == 4
-            parent.kill()
-            assert watched.alive(within=DEATH) == []
-            watched.close(kill=False)
-        finally:
-            parent.kill()
-            token.clean_up()
+    with marked(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as (parent, token):
+        supervisor = int(parent.stdout.readline())
+        wait_for(lambda: len(token.holders()) == 5)
+        if stopped:
+            os.kill(supervisor, signal.SIGSTOP)
+            wait_for(lambda: state(supervisor) == "T")
+        watched = Watched(set(token.holders()) - {parent.pid})
+        assert len(watched.alive(within=LIFE)) == 4
+        parent.kill()
+        assert watched.alive(within=DEATH) == []
+        watched.close(kill=False)
 
 
 def test_a_lifeline_of_somebody_elses() -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.proc import DEATH, wait_for
 from tests.support.supervisor import SAY
 from tests.support.trees import QUOTED_RUN, RUN
-from tests.support.witness import DEATH, Token, wait_for
+from tests.support.witness import Token
 
 
 class Terminal:

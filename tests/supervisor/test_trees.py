@@ -12,32 +12,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.trees import NOBODY, TREES, family, no_pidns, public_run
-from tests.support.witness import DEATH, LIFE, Token, Watched, wait_for
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
+from tests.support.trees import NOBODY, TREES, grown, no_pidns, public_run
+from tests.support.witness import Token, Watched
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-USERS = pytest.mark.parametrize("user", [False, pytest.param(True, marks=AS_ROOT)], ids=["self", "nobody"])
+USERS = pytest.mark.parametrize("user", [False, pytest.param(True, marks=as_root)], ids=["self", "nobody"])
 
 
 @USERS
 @pytest.mark.parametrize("name", TREES)
 def test_the_parent_is_killed(name: str, user: bool) -> None:
-    with family(name, user=user) as tree:
+    with grown(name, user=user) as tree:
         tree.kill("parent")
         assert tree.left(within=DEATH) == []
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_without_it_they_survive(name: str) -> None:
-    with family(name, guarded=False) as tree:
+    with grown(name, guarded=False) as tree:
         tree.kill("parent")
         assert len(tree.left(within=LIFE)) >= min(TREES[name].size, 3)
 
 
 @pytest.mark.parametrize("name", sorted(set(TREES) - {"wide", "deep"}))
 def test_the_command_is_killed(name: str) -> None:
-    with family(name) as tree:
+    with grown(name) as tree:
         tree.kill("command")
         assert tree.left(within=DEATH) == []
         assert tree.event("ended") == {"event": "ended", "signal": 9}
@@ -50,7 +50,7 @@ def test_in_a_pid_namespace(name: str, victims: str, user: bool) -> None:
     """Whoever is killed: the kernel kills all that is in it when its init goes."""
     if why := no_pidns(user or os.geteuid() != 0):
         pytest.skip(why)
-    with family(name, "--tree=pidns", user=user) as tree:
+    with grown(name, "--tree=pidns", user=user) as tree:
         assert tree.started["containment"] == "pidns"
         tree.kill(*victims.split())
         assert tree.left(within=DEATH) == []
@@ -60,7 +60,7 @@ def test_in_a_pid_namespace(name: str, victims: str, user: bool) -> None:
 @pytest.mark.parametrize("victims", ["supervisor", "supervisor parent"])
 def test_the_supervisor_is_killed(victims: str, user: bool) -> None:
     """What `subreaper` can't do: the command dies, by its own guard; what that has started survives."""
-    with family("double fork, setsid", user=user) as tree:
+    with grown("double fork, setsid", user=user) as tree:
         command = Watched([tree.command])
         tree.kill(*victims.split())
         assert command.alive(within=DEATH) == []
@@ -70,7 +70,7 @@ def test_the_supervisor_is_killed(victims: str, user: bool) -> None:
 
 def test_nobody_else_dies() -> None:
     """Not who is in the session and the process group of the parent, nor who has the same user."""
-    with family("double fork, setsid") as tree:
+    with grown("double fork, setsid") as tree:
         same_group = subprocess.Popen(["sleep", "1000"])
         watched = Watched([same_group.pid])
         assert os.getpgid(same_group.pid) == os.getpgid(tree.command) == os.getpgid(tree.supervisor)
@@ -83,7 +83,7 @@ def test_nobody_else_dies() -> None:
 
 
 def test_none_dies_while_the_parent_lives() -> None:
-    with family("double fork, setsid") as tree:
+    with grown("double fork, setsid") as tree:
         watched = Watched(set(tree.token.holders()) - {tree.parent.pid})
         assert len(watched.alive(within=LIFE)) == 5
         watched.close(kill=False)
@@ -130,7 +130,7 @@ def becoming_root() -> Iterator[str]:
 
 @pytest.mark.parametrize("victims", ["parent", "command"])
 def test_a_cgroup(victims: str, own_cgroup: Path) -> None:
-    with family("double fork, setsid", "--tree=cgroup") as tree:
+    with grown("double fork, setsid", "--tree=cgroup") as tree:
         directory = own_cgroup / f"orphanguard-{tree.supervisor}"
         assert str(tree.command) in (directory / "cgroup.procs").read_text().split()
         tree.kill(victims)
@@ -138,7 +138,7 @@ def test_a_cgroup(victims: str, own_cgroup: Path) -> None:
         wait_for(lambda: not directory.exists())
 
 
-@AS_ROOT
+@as_root
 def test_a_delegated_cgroup_kills_who_became_root(delegated: Path, becoming_root: str) -> None:
     script = f"{becoming_root} sleep 1000 & exit 3"
     token = Token()
@@ -148,7 +148,7 @@ def test_a_delegated_cgroup_kills_who_became_root(delegated: Path, becoming_root
     assert token.holders() == []
 
 
-@AS_ROOT
+@as_root
 def test_what_outlives_sigkill_is_named(becoming_root: str, tmp_path: Path) -> None:
     token = Token()
     status, write = os.pipe()
@@ -175,7 +175,7 @@ def test_what_outlives_sigkill_is_named(becoming_root: str, tmp_path: Path) -> N
     assert events["ended"] == {"exit": 125}
 
 
-@AS_ROOT
+@as_root
 def test_an_unprivileged_user_has_no_cgroup_unless_delegated(own_cgroup: Path) -> None:
     done = subprocess.run(
         [public_run(), "--tree=cgroup", "echo", "it ran"], capture_output=True, text=True, check=False, **NOBODY

@@ -11,7 +11,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tests.support.fdtable import tethers
-from tests.support.witness import DEATH, LIFE, Parent, parent, wait_for
+from tests.support.proc import DEATH, LIFE, wait_for
+from tests.support.witness import Parent, parent
 
 #: How often each case is tried. Its numbers are printed: pytest -rP.
 TRIALS = int(os.environ.get("TRIALS", "1"))

@@ -54,4 +54,4 @@ def names(children: Watched, forms: dict[str, str], pids: list[int]) -> list[str
     return [form for form, pid in zip(forms, children.fds, strict=True) if pid in pids]
 
 
-DROP = "os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)"
+DROP = "become()"

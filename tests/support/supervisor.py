@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.proc import DEATH
 from tests.support.trees import PIDNS, RUN
-from tests.support.witness import DEATH
 
 MODES = pytest.mark.parametrize("mode", ["subreaper", PIDNS])
 

@@ -20,7 +20,8 @@ import pytest
 
 import orphanguard
 from orphanguard._bin import RUN
-from tests.support.witness import DEATH, Token, Watched, wait_for
+from tests.support.proc import DEATH, children, state, wait_for
+from tests.support.witness import Token, Watched
 
 QUOTED_RUN = shlex.quote(RUN)  # for a shell: the checkout may be in a folder with a space in its name
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
@@ -116,7 +117,7 @@ def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
     """Who has the token and lives after that time at most, some not counted."""
 
     def others() -> list[int]:
-        return [pid for pid in token.holders() if pid not in but and not _is_zombie(pid)]
+        return [pid for pid in token.holders() if pid not in but and state(pid) not in ("Z", "X", "")]
 
     with contextlib.suppress(AssertionError):
         wait_for(lambda: not others(), within)
@@ -127,7 +128,24 @@ def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
     return found
 
 
-class Family:
+class Started:
+    """``parent``, a process that has started a tree; all are found by ``token``."""
+
+    token: Token
+    parent: subprocess.Popen[bytes]
+
+    def left(self, within: float) -> list[int]:
+        """Who is left of the tree after that time at most, the parent not counted."""
+        return left(self.token, self.parent.pid, within=within)
+
+    def close(self) -> None:
+        self.parent.kill()
+        while self.token.holders():
+            self.token.clean_up()
+        self.parent.communicate()
+
+
+class Family(Started):
     """A shell that has started a tree, by ``orphanguard-run`` or (``guarded=False``) by itself."""
 
     def __init__(self, tree: Tree, *options: str, guarded: bool = True, user: bool = False) -> None:
@@ -151,7 +169,7 @@ class Family:
             if guarded:
                 self.started = self.event("started")
                 self.command = self.started["command_pid"]
-                (self.supervisor,) = _children(self.parent.pid)
+                (self.supervisor,) = children(self.parent.pid)
         except BaseException:
             self.close()
             raise
@@ -175,45 +193,19 @@ class Family:
     def _known(self) -> dict[str, int]:
         return {"supervisor": self.supervisor, "command": self.command} if self.guarded else {}
 
-    def left(self, within: float) -> list[int]:
-        """Who is left of the tree after that time at most, the parent not counted."""
-        return left(self.token, self.parent.pid, within=within)
-
     def close(self) -> None:
-        self.parent.kill()
-        while self.token.holders():
-            self.token.clean_up()
-        self.parent.wait()
-        assert self.parent.stdin is not None
-        self.parent.stdin.close()
+        super().close()
         with contextlib.suppress(AttributeError):
             self._lines.close()
 
 
 @contextlib.contextmanager
-def family(name: str, *options: str, **how: bool) -> Iterator[Family]:
+def grown(name: str, *options: str, **how: bool) -> Iterator[Family]:
     running = Family(tree_of(name), *options, **how)
     try:
         yield running
     finally:
         running.close()
-
-
-def _children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(word) for word in file.read().split()]
-
-
-def state(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def _is_zombie(pid: int) -> bool:
-    return state(pid) in ("Z", "X", "")
 
 
 LEAVER = "setsid sleep 1000 & "  # a descendant that nobody but the supervisor finds

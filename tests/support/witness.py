@@ -13,22 +13,23 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.proc import DEATH
+
 ROOT = Path(__file__).parents[2]
 ACTORS = ROOT / "tests" / "actors"
+#: What a program begins with that is no file of its own, and uses what actors and tests share.
+ACTOR = f"""
+import os, signal, sys, threading, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ACTORS)!r}]
+from tests.support.actor import *
+"""
 METHODS = ("fork", "spawn", "forkserver")
 THREADS = ("main", "ended", "running")
-
-#: Seconds in which what shall die must be dead. Never waited out unless a test fails.
-DEATH = 20.0
-#: Seconds for which what shall live is watched. An orphan or a survivor has had every chance by then: the
-#: kernel signals as the parent is torn down, and a start takes some milliseconds.
-LIFE = 0.4
 
 
 class Watched:
@@ -191,30 +192,6 @@ class Token:
                     os.close(fd)
 
 
-def children_of(pid: int, having: str = "", without: str = "\0\0") -> list[int]:
-    """Its children, whichever thread has started them, by what is in their command lines."""
-    found: list[int] = []
-    with contextlib.suppress(FileNotFoundError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                found.extend(map(int, (task / "children").read_text().split()))
-    commands = {}
-    for child in found:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-            commands[child] = Path(f"/proc/{child}/cmdline").read_text()
-    return [child for child, command in commands.items() if having in command and without not in command]
-
-
-def wait_for(what: Any, within: float = DEATH) -> Any:
-    """The first true value of ``what()``."""
-    deadline = time.monotonic() + within
-    while not (value := what()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"did not happen within {within} s: {what}")
-        time.sleep(0.002)
-    return value
-
-
 # How the parent ends, and the statement that makes it so (None: the signal comes from outside).
 ENDS = {
     "SIGKILL": signal.SIGKILL,
@@ -233,12 +210,30 @@ def end(parent, how) -> None:
     parent.ended()
 
 
-def in_a_thread_that_ends(function):
-    """Its result; the thread is gone from the kernel when this returns."""
-    results = []
-    thread = threading.Thread(target=lambda: results.append(function()))
-    thread.start()
-    thread.join()
-    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
-        time.sleep(0.001)
-    return results[0]
+def python(program: str, *arguments: str, strict: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs ``program`` in a Python of its own, to its end. ``strict``: a warning of ours is an error there.
+
+    (Python 3.12 and later warn of each fork in a process with threads.)
+    """
+    warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"] if strict else []
+    command = [sys.executable, *warnings, "-c", program, *arguments]
+    options = {"capture_output": True, "text": True, "timeout": 55, "check": False, **options}
+    return subprocess.run(command, **options)  # noqa: PLW1510
+
+
+@contextlib.contextmanager
+def marked(*command: str, env: dict[str, str] | None = None, **options: Any) -> Iterator[tuple[Any, Token]]:
+    """A process that is found by a token, as is all below it; whatever is left of them is ended."""
+    token = Token()
+    process = subprocess.Popen(command, env={**token.environment, **(env or {})}, **options)
+    try:
+        yield process, token
+    finally:
+        process.kill()
+        process.wait()
+        while token.holders():
+            token.clean_up()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # it was to be flushed, and nobody reads
+                    stream.close()

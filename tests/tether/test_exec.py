@@ -1,4 +1,7 @@
-"""The parent dies while somebody else's program is between fork and exec: it has copies of all, and goes on later."""
+"""The parent dies while a child of plain subprocess is between fork and exec.
+
+That child has copies of all fds of the parent, and goes on later.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ MANY = "--files=14000"
 @pytest.mark.parametrize("more", [(), ("close_range:error=EPERM",)], ids=["", "one by one"])
 @pytest.mark.parametrize("which", STANDARD)
 def test_plain_subprocess(which: str, more: tuple[str, ...], files: tuple[str, ...]) -> None:
-    """Held in its chdir(). One by one: as Python 3.10 does it, and others where close_range is refused."""
+    """strace stops the child in chdir(). Python 3.10 closes fds one by one, and so does each Python where close_range
+    is refused."""
     options = (f"--start={STANDARD[which]}", *files)
     assert survivors("tether", "std", "SIGCONT", *options, wrapper=stopped("chdir", *more)) == []
 
@@ -30,11 +34,11 @@ def test_plain_subprocess(which: str, more: tuple[str, ...], files: tuple[str, .
 @pytest.mark.parametrize("more", [(), ("close_range:error=EPERM",)], ids=["", "one by one"])
 @pytest.mark.parametrize("which", STANDARD)
 def test_plain_subprocess_before(which: str, more: tuple[str, ...]) -> None:
-    """The control: with the write end in the table of fds."""
+    """The control: the write end is in the parent's table of fds."""
     left = survivors("table", "std", "SIGCONT", f"--start={STANDARD[which]}", wrapper=stopped("chdir", *more))
     assert "younger" in left
 
 
 def stopped(call: str, *more: str) -> tuple[str, ...]:
-    """By its first such call, until somebody sends SIGCONT."""
+    """The first such call stops the child, until the test sends SIGCONT."""
     return injected(f"{call}:signal=SIGSTOP:when=1", *more)

@@ -1,5 +1,7 @@
-"""Where the kernel refuses what a tether takes (csrc/shim/tether.c): children start, die with their parent, and it is said
-that they are guarded less well."""
+"""Where the kernel refuses what a tether takes, children are flat: they start, and they die with their parent.
+
+Their guards say that they are guarded less well.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,20 @@ import pytest
 
 from orphanguard._core.guard import FLAT
 from tests.support.kernel import PROGRAMS, SOCKETS
-from tests.support.witness import ACTORS, DEATH, LIFE, METHODS, Parent, family, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import ACTOR, METHODS, Parent, Watched, family, parent
 
 
 def refusing(call: str) -> tuple[str, str]:
     return "--before", f"import filtered; filtered.refuse({call!r}, {errno.EPERM})"
+
+
+def flat_and_guarded(running: Parent, children: Watched, told: dict[str, list]) -> None:
+    assert told["flat"] == [errno.EPERM] * 2
+    assert FLAT in told["by"]
+    assert len(children.alive(within=LIFE)) == 2
+    running.kill()
+    assert children.alive(within=DEATH) == []
 
 
 @pytest.mark.parametrize("call", SOCKETS)
@@ -24,11 +35,7 @@ def test_processes(method: str, call: str) -> None:
         pytest.skip("the standard library's fork server is sent fds as well")
     with family(method, "ended", extra=refusing(call)) as (running, children):
         told = running.ask("say(flat=[p._popen.child.flat for p in processes], by=processes[0].guard.defeated_by)")
-        assert told["flat"] == [errno.EPERM] * 2
-        assert FLAT in told["by"]
-        assert len(children.alive(within=LIFE)) == 2
-        running.kill()
-        assert children.alive(within=DEATH) == []
+        flat_and_guarded(running, children, told)
 
 
 @pytest.mark.parametrize("call", SOCKETS)
@@ -38,11 +45,7 @@ def test_programs(how: str, call: str) -> None:
     with parent("programs", "ended", "guarded", start, start, *refusing(call)) as running:
         children = running.watch(running.read()["children"])
         told = running.ask("say(flat=[p._child.flat for p in processes], by=processes[0].guard.defeated_by)")
-        assert told["flat"] == [errno.EPERM] * 2
-        assert FLAT in told["by"]
-        assert len(children.alive(within=LIFE)) == 2
-        running.kill()
-        assert children.alive(within=DEATH) == []
+        flat_and_guarded(running, children, told)
 
 
 @pytest.mark.parametrize("call", SOCKETS)
@@ -64,11 +67,8 @@ def test_other_ways(start: str, call: str) -> None:
         assert children.alive(within=DEATH) == []
 
 
-ASYNCIO = f"""
-import asyncio, os, sys, threading
-sys.path.insert(0, {str(ACTORS)!r})
-import filtered, orphanguard
-from family import say
+ASYNCIO = f"""{ACTOR}
+import asyncio, filtered, orphanguard
 async def main():
     filtered.refuse(sys.argv[1], 1)  # the loop itself needs sockets
     process = await orphanguard.create_subprocess_exec("sleep", "1000")
@@ -93,7 +93,7 @@ def test_asyncio(call: str) -> None:
 @pytest.mark.parametrize("call", SOCKETS)
 @pytest.mark.parametrize("who", ["both", "the child"])
 def test_children_that_arm_themselves(who: str, call: str) -> None:
-    """The description is the child's own then."""
+    """Then the description of a foreign child is in the child alone."""
     refuse = f"__import__('filtered').refuse({call!r}, 1)"
     both = f"({refuse}, orphanguard.die_with_parent)[1]"
     how = both if who == "both" else f"(lambda: ({refuse}, orphanguard.die_with_parent())[1])"
@@ -107,7 +107,7 @@ def test_children_that_arm_themselves(who: str, call: str) -> None:
 
 @pytest.mark.parametrize("how", ["plain", "guarded"])
 def test_controls(how: str) -> None:
-    """Unguarded ones survive; and nothing is flat where nothing is refused."""
+    """Unguarded children survive, and no child is flat where no call is refused."""
     extra = refusing("sendmsg") if how == "plain" else ()
     with family("fork", "ended", guarded=how == "guarded", extra=extra) as (running, children):
         if how == "guarded":
@@ -120,10 +120,9 @@ def test_controls(how: str) -> None:
 
 
 def test_what_is_said() -> None:
-    """In the child as in its parent; not where PDEATHSIG is armed as well, which does not need the order."""
-    program = f"""
-import sys, threading
-sys.path.insert(0, {str(ACTORS)!r})
+    """The child says so, and so does its parent; but not where PDEATHSIG is armed too, which needs no order of
+    release."""
+    program = f"""{ACTOR}
 import filtered, orphanguard
 from orphanguard._core.guard import FLAT, current_guard
 filtered.refuse("socketpair", 1)
@@ -135,9 +134,7 @@ def start():
     process.join()
     print(FLAT in process.guard.defeated_by, flush=True)
 start()
-thread = threading.Thread(target=start)
-thread.start()
-thread.join()
+run_in("ended", start)
 """
     running = Parent("-c", program)
     try:

@@ -1,7 +1,8 @@
-"""Somebody has copies of all that the parent has when that dies, and lets go of them later.
+"""A holder has copies of all fds of the parent when the parent dies, and lets go of them later.
 
-Two programs: one is older than the copies, one younger. Both must live until then, and die then, however it happens.
-TRIALS=20 in the environment repeats each; the numbers are printed (pytest -rP).
+The parent has two programs: the elder is older than the copies, the younger is not. Both must live until the holder
+lets go, and die then, in whatever order it closes the copies. TRIALS=20 in the environment repeats each test; the
+numbers are printed (pytest -rP).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 
 from tests.support.fdtable import tethers
 from tests.support.holders import held, survivors
-from tests.support.witness import DEATH, LIFE, wait_for
+from tests.support.proc import DEATH, LIFE, wait_for
 
 WAYS = ["exit", "kill", "exec", "close_range", "ascending", "descending"]
 HOLDERS = [
@@ -31,15 +32,16 @@ def test_both_die_when_it_lets_go(holder: str, way: str) -> None:
 
 @pytest.mark.parametrize(("holder", "way"), [case for case in HOLDERS if case != ("unrun", "goes on")])
 def test_the_younger_one_did_not_before(holder: str, way: str) -> None:
-    """The control: with the write end in the parent's table of fds, its copy is let go of when the younger one's
-    description has gone with the parent; and, lowest first, when that of the elder one has."""
+    """The control: the write end is in the parent's table of fds. The younger program's description has gone with the
+    parent when the holder closes its copy of the write end; and if it closes the lowest first, so has the elder's."""
     both = {"younger", "elder"} if way == "ascending" else {"younger"}
     assert set(survivors("table", holder, way)) == both
 
 
 @pytest.mark.parametrize(("way", "left"), [("ascending", {"elder"}), ("exit", set())])
 def test_without_sockets(way: str, left: set[str]) -> None:
-    """The younger one has a pipe of its own, of which the holder has nothing; the elder one's read end is below."""
+    """Flat: the younger program has a pipe of its own, which the holder lacks. The elder's read end has a lower number
+    than the write end."""
     assert set(survivors("fallback", "raw", way, holds={"elder"})) == left
 
 
@@ -57,7 +59,7 @@ def test_nobody_dies_when_it_lets_go_before(holder: str, way: str) -> None:
 
 
 def test_a_stopped_holder_lets_go_late_but_not_early() -> None:
-    """What remains: nobody is lost, but they live until it goes on."""
+    """What remains: no program is lost, but both live until the holder goes on."""
     with held("tether", "raw") as case:
         os.kill(case.holder, signal.SIGSTOP)
         case.order("exit")
@@ -76,18 +78,18 @@ def test_a_clone_that_stays_keeps_all_alive() -> None:
         assert case.programs.alive(within=DEATH) == []
 
 
-# What a program is; who of the two lives while the holder does; who outlives it where there are no sockets.
+# What kind of child; which of the two live as long as the holder; which of them outlive it where there are no sockets.
 KINDS = {
     "close_fds=False": ({"elder", "younger"}, {"elder"}),
     "preexec_fn": ({"elder", "younger"}, {"elder"}),
     "user": ({"elder", "younger"}, {"elder"}),
-    "death_signal": ({"elder"}, {"elder"}),  # a tether of its own
-    "tree": (set(), set()),  # its supervisor has seen the parent's end by itself
+    "death_signal": ({"elder"}, {"elder"}),  # each has a tether of its own
+    "tree": (set(), set()),  # the supervisor sees the parent's end by itself
     "PreexecFn": ({"elder", "younger"}, {"elder"}),
     "fork": ({"elder", "younger"}, {"elder"}),
     "spawn": ({"elder", "younger"}, {"elder"}),
     "forkserver": ({"elder", "younger"}, {"elder"}),
-    "die_with_parent": ({"elder", "younger"}, {"elder", "younger"}),  # nobody has its description but itself
+    "die_with_parent": ({"elder", "younger"}, {"elder", "younger"}),  # its description is in the child alone
 }
 
 

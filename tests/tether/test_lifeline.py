@@ -1,4 +1,4 @@
-"""What a parent holds for its children: few fds, wherever the free numbers are, and each child's own to its end."""
+"""What a parent holds for its children: few fds, wherever the free numbers are, and a slot for each to its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import pytest
 import orphanguard
 from orphanguard._core import lifelines
 from tests.support.fdtable import tethers
-from tests.support.witness import DEATH, LIFE, METHODS, Watched, family, wait_for
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE, wait_for
+from tests.support.witness import METHODS, Watched, family, python
 
 SETUP = """import resource
 def limit(soft): resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
@@ -24,11 +26,11 @@ def limit(soft): resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getr
 
 
 def pipes_of_lifelines(pid: int) -> list[int]:
-    """Read ends that can be owned, and the write ends of their pipes, in a process's table of fds."""
+    """The read ends that signal (O_ASYNC), and the write ends of their pipes, in a process's table of fds."""
     ends: dict[str, list[int]] = {}
     owned = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):  # of the listing itself
+        with contextlib.suppress(FileNotFoundError):  # the fd of the listing itself
             target = os.readlink(f"/proc/{pid}/fd/{name}")
             flags = int(Path(f"/proc/{pid}/fdinfo/{name}").read_text().split()[3], 8)
             if target.startswith("pipe:"):
@@ -45,7 +47,7 @@ def test_one_fd_a_child_and_no_thread(method: str) -> None:
         parent.tell("more = [ctx.Process(target=child_main, args=(queue, idle, b'')) for _ in range(10)]")
         parent.tell("[p.start() for p in more]; children = [queue.get() for _ in more]")
         after = parent.ask(count)
-        # The fork server's status pipe is the second: where the kernel can't tell, the server does.
+        # The second is the fork server's status pipe: the server tells the exit status where the kernel can't.
         each = 2 if method == "forkserver" else 1
         assert after["fds"] - before["fds"] == 10 * each
         assert after["threads"] == before["threads"] == 1
@@ -63,7 +65,7 @@ def test_two_fds_for_64_children(kind: str) -> None:
     with family("fork", count=1) as (parent, _):
         before = parent.ask(f"import orphanguard; {count}")["fds"]
         assert len(tethers(parent.process.pid)) == 2
-        for left, pairs in (63, 1), (1, 2), (64, 3):  # beside the first
+        for left, pairs in (63, 1), (1, 2), (64, 3):  # beside the first child
             parent.tell(f"more = [{make} for _ in range({left})]; {start}; processes.extend(more)")
             before += left
             assert parent.ask(count)["fds"] == before + 2 * (pairs - 1)
@@ -91,7 +93,7 @@ PLACES = {
         "[os.close(fd) for fd in keep[-40:]]"
     ),
     "the tether in the way": (
-        # Made first and low; then everything below it is taken.
+        # The tether gets a low number; then all numbers below it are taken.
         "import orphanguard; orphanguard.Popen(['true']).wait()\nkeep = [os.dup(0) for _ in range(60)]"
     ),
 }
@@ -108,22 +110,23 @@ def test_wherever_the_free_numbers_are(method: str, place: str) -> None:
         assert children.alive(within=DEATH) == []
 
 
+@as_root
 def test_without_proc() -> None:
-    """A description can't be re-opened: a pipe, and a tether, for each child. In a chroot, and as an unprivileged user
-    would be."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can unmount /proc, in a mount namespace of its own")
+    """Without /proc no further description of a pipe can be opened. So each child has a strand of its own. It is so in
+    a chroot, and as an unprivileged user."""
     before = (
         "libc = ctypes.CDLL(None, use_errno=True); assert libc.unshare(0x20000) == 0; "
         "assert libc.mount(b'none', b'/', None, 0x44000, None) == 0; "
         "assert libc.mount(b'none', b'/proc', b'tmpfs', 0, None) == 0"
     )
     with family("fork", "main", count=3, extra=("--before", before)) as (parent, children):
-        assert len(tethers(parent.process.pid)) == 2 * 3 + 1  # one that would be for 64, if there were descriptions
+        assert (
+            len(tethers(parent.process.pid)) == 2 * 3 + 1
+        )  # the one is for 64 children, and unused without descriptions
         assert parent.ask("say(flat=[p._popen.child.flat for p in processes])") == {"flat": [0, 0, 0]}
         fds = len(os.listdir(f"/proc/{parent.process.pid}/fd"))
         parent.ask("processes[1].kill(); processes[1].join(); say(done=True)")
-        assert len(os.listdir(f"/proc/{parent.process.pid}/fd")) == fds - 2  # its tether; the pidfd stays until close()
+        assert len(os.listdir(f"/proc/{parent.process.pid}/fd")) == fds - 2  # its strand; the pidfd stays until close()
         assert len(children.alive(within=LIFE)) == 2
         parent.kill()
         assert children.alive(within=DEATH) == []
@@ -134,7 +137,7 @@ def test_the_owner_is_the_child_and_then_nobody() -> None:
     process.start()
     held = process._popen.child.held
     assert held.lifeline == -1
-    assert wait_for(lambda: lifelines.owner(held)) == process.pid  # it is armed when it has run
+    assert wait_for(lambda: lifelines.owner(held)) == process.pid  # the child arms itself when it runs
     process.kill()
     process.join()
     assert held.strand == -1
@@ -173,7 +176,7 @@ signal.pause()
 
 @pytest.mark.parametrize("guard", [True, False])
 def test_a_lifeline_that_is_given_back_too_early(guard: bool) -> None:
-    """It stays as it is while its owner lives, and nobody else gets it."""
+    """The slot stays as it is while its owner lives, and no other child gets it."""
     with subprocess.Popen([sys.executable, "-c", GIVEN_BACK, str(guard)], stdout=subprocess.PIPE) as parent:
         program, other = map(int, parent.stdout.readline().split())
         first, second = Watched([program]), Watched([other])
@@ -186,13 +189,13 @@ def test_a_lifeline_that_is_given_back_too_early(guard: bool) -> None:
 
 def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
     def places() -> list[tuple[int, int]]:
-        """Where the next three are."""
+        """The places of the next three children."""
         three = [lifelines.held() for _ in range(3)]
         for held, _ in three:
             lifelines.open(held, pdeathsig=False)
         found = [(held.strand, held.slot) for held, _ in three]
         for held, _ in three:
-            lifelines.let_go(held)  # as if a child were armed on it: they are good for the next ones
+            lifelines.let_go(held)  # as if a child were armed on it: then the next children can have the place
             lifelines.give_back(held)
         return found
 
@@ -209,7 +212,7 @@ def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
 
 
 def test_a_forked_child_has_no_tether() -> None:
-    """Else it would keep its siblings alive."""
+    """With a copy of the tether it would keep its siblings alive."""
     programs = [orphanguard.Popen(["sleep", "1000"]) for _ in range(3)]
     mine = tethers()
     assert mine
@@ -260,7 +263,7 @@ if __name__ == "__main__":
     context = orphanguard.get_context(method)
     queue = context.SimpleQueue()
     resource_tracker.ensure_running()
-    if method == "forkserver":  # the server's own fds are the standard library's
+    if method == "forkserver":  # the server's own fds are the business of the standard library
         process = context.Process(target=int)
         process.start()
         process.join()
@@ -281,13 +284,13 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", METHODS)
 def test_none_of_our_fds_is_stdio(method: str, tmp_path: Path) -> None:
-    """In a parent with 0 to 2 closed a print() would write to a lifeline, and a child's stdin be a pidfd."""
+    """If fds 0 to 2 were ours, print() would write to a lifeline, and a child's stdin would be a pidfd."""
     program = tmp_path / "program.py"
     program.write_text(WITHOUT_STDIO)
     result = subprocess.run([sys.executable, program, method], stdout=subprocess.PIPE, check=True, timeout=60)
     in_parent, in_children, alive = json.loads(result.stdout)
     assert in_parent == []
-    if method != "forkserver":  # its children have the stdio of the server, which was started before
+    if method != "forkserver":  # its children have the stdio of the server, which is older
         assert [target for target in in_children if target != "/dev/null"] == []
     assert alive
 
@@ -302,11 +305,11 @@ if (pid := os.fork()) == 0:
     os._exit(len(guard.layers) if not any(os.path.exists(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)) else 1)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 2
+    assert python(program).returncode == 2
 
 
 def test_forked_generations_do_not_pile_up_fds() -> None:
-    """Each keeps one read end, of its parent's pipe: not those of all its ancestors."""
+    """Each keeps one read end, of its own parent's pipe, and none of its ancestors' pipes."""
     program = """
 import os, orphanguard
 orphanguard.die_with_parent
@@ -317,4 +320,4 @@ for generation in range(4):
     counts.append(len(os.listdir("/proc/self/fd")))
 os._exit(0 if len(set(counts)) == 1 else 1)
 """
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+    assert python(program).returncode == 0

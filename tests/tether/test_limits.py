@@ -1,17 +1,21 @@
-"""More fds in flight than the user may have (unix(7), ETOOMANYREFS): no start fails, and the last resort is said."""
+"""More fds are in flight than the user may have (unix(7), ETOOMANYREFS): no start fails.
+
+Where even the hard limit is reached children are flat, and their guards say so.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.witness import DEATH, LIFE, Parent, Watched, parent
+from tests.support.kernel import as_root
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Parent, Watched, parent
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be a user that has nothing else in flight")
+pytestmark = as_root
 
 SOFT, HARD = 64, 400
 
@@ -23,7 +27,7 @@ from orphanguard._core.guard import FLAT
 from orphanguard.doctor import lifeline
 orphanguard.Popen, orphanguard.PreexecFn, orphanguard.die_with_parent
 context = orphanguard.get_context("fork")
-context.Process(target=int)  # loaded: another user may not be able to read it
+context.Process(target=int)  # loads the module: another user may not be able to read it
 uid = 100_000 + os.getpid()
 resource.setrlimit(resource.RLIMIT_NOFILE, ({SOFT}, {HARD}))
 os.setgroups([]), os.setresgid(uid, uid, uid), os.setresuid(uid, uid, uid)
@@ -45,7 +49,7 @@ def start():
     keep.extend([program, process])
     say(children=[program.pid, process.pid], flat=[program._child.flat, process._popen.child.flat],
         said=[FLAT in each.guard.defeated_by for each in (program, process)], tether=lifeline()[1].ok)
-def in_thread(function):  # that ends: no PDEATHSIG helps
+def in_thread(function):  # the thread ends, so no PDEATHSIG helps
     thread = threading.Thread(target=function)
     thread.start(), thread.join()
 """
@@ -73,7 +77,8 @@ def all_end(running: Parent, *children: Watched) -> None:
 
 
 def test_above_the_soft_limit() -> None:
-    """A description is sent by a child that has raised its own limit, and so is all that a tether is made of."""
+    """A helper process that raises its own soft limit sends the description. Another one makes the tether in that
+    way."""
     with user() as running:
         before = started(running, 0)
         running.ask("in_flight(100); say(done=True)")
@@ -91,7 +96,7 @@ def test_the_first_one_above_the_soft_limit() -> None:
 
 
 def test_more_children_than_the_soft_limit_allows_in_flight() -> None:
-    """By themselves. The children have the numbers that this process has let go of."""
+    """The children's descriptions alone are more than the soft limit."""
     with user() as running:
         running.ask("held = [lifelines.held() for _ in range(150)]; say(done=True)")
         many = "for each, _ in held: lifelines.open(each, pdeathsig=False); lifelines.let_go(each)"
@@ -131,7 +136,8 @@ def fork():
 
 @pytest.mark.parametrize("hard", ["", LOWER])
 def test_one_that_arms_itself(hard: str) -> None:
-    """It sends by itself. Above the hard limit nobody but itself has its description, which it has closed."""
+    """A foreign child sends its description itself. Above the hard limit the description is in the child alone, which
+    closes it and lives on."""
     with user() as running:
         running.ask(f"exec({ARMED!r}, globals()); in_flight(100); {hard or 'None'}; say(done=True)")
         said = running.ask("in_thread(fork)")

@@ -1,4 +1,4 @@
-"""Somebody clones the parent in the middle of the making of a tether, and lets go of what it got later."""
+"""A holder clones the parent while a tether is made, and lets go of its copies later."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.holders import TRIALS, held, survivors
 from tests.support.kernel import injected, strace
-from tests.support.witness import DEATH, LIFE
+from tests.support.proc import DEATH, LIFE
 
 HOLD = 400_000  # microseconds
 MAKER = {
@@ -25,7 +25,8 @@ MAKER = {
 @pytest.mark.parametrize("way", ["ascending", "descending"])
 @pytest.mark.parametrize("where", MAKER)
 def test_a_clone_while_it_is_made(where: str, way: str) -> None:
-    """What makes it has a table of fds of its own: the clone has nothing that matters."""
+    """The process that makes a tether has a table of fds of its own. So the clone of the parent has nothing that
+    matters."""
     assert survivors("tether", "maker", way, holds=set(), wrapper=injected(MAKER[where].format(HOLD))) == []
 
 
@@ -37,7 +38,7 @@ def test_a_clone_while_it_comes_to_the_parent(way: str) -> None:
 
 
 def test_a_clone_while_it_is_made_in_the_parents_table() -> None:
-    """The control: with a copy of the bare write end, which it closes after all the rest."""
+    """The control: the clone has a copy of the bare write end, and closes it last."""
     assert "elder" in survivors("nest", "maker", "descending", holds={"elder", "younger"})
 
 

@@ -1,11 +1,11 @@
-"""What the tether relies on, of the kernel alone: programs of actors/designs.py, without orphanguard."""
+"""The order of release in the kernel, on which the tether relies: actors/designs.py, without orphanguard."""
 
 from __future__ import annotations
 
 import os
 
 from tests.support.holders import TRIALS, held
-from tests.support.witness import DEATH, LIFE
+from tests.support.proc import DEATH, LIFE
 
 CHANGED = (
     f"Linux {os.uname().release} does not take the queues of sockets apart as those before it (5.10 to 7.3): "
@@ -29,10 +29,11 @@ def test_what_hangs_one_level_deeper_is_released_later() -> None:
 
 
 def test_what_hangs_in_one_queue_is_not() -> None:
-    """The control. It needn't be so: if it fails the nest still does, but more than that would do."""
+    """The control. If it fails the tether still works, and needs less than one level of nesting."""
     assert left("flat nest", LIFE) == [{"elder", "younger"}] * TRIED, CHANGED
 
 
 def test_what_is_in_the_table_goes_highest_first() -> None:
-    """What was relied on before, as long as nobody holds a copy: so the table is a control elsewhere."""
+    """The design before the tether relied on this. It works while nobody holds a copy, so the table is a control
+    elsewhere."""
     assert left("table", DEATH) == [set()] * TRIED, CHANGED

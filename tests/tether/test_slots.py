@@ -1,4 +1,4 @@
-"""A tether has room for 64 children, and for as many again when those are gone."""
+"""A strand has slots for 64 children, and for 64 others when those are gone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 
 from tests.support.fdtable import tethers
 from tests.support.holders import SHORT
-from tests.support.witness import DEATH, LIFE, Parent, parent
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Parent, parent
 
 SETUP = """
 import orphanguard
-def start(count, *command):  # in a thread that ends: no PDEATHSIG helps
+def start(count, *command):  # in a thread that ends, so no PDEATHSIG helps
     programs = []
     thread = threading.Thread(
         target=lambda: programs.extend(Popen(command or SLEEP) for _ in range(count)))
@@ -42,7 +43,8 @@ def program() -> Iterator[Parent]:
 
 
 def pairs(running: Parent, statement: str, forks: bool = False) -> int:
-    """How many tethers it has then, each with its queue; without that of plain forks."""
+    """How many tethers the program has after ``statement``, each with its queue. The tether of foreign forks is not
+    counted."""
     running.ask(f"{statement}; say(done=True)")
     fds = len(tethers(running.process.pid)) - forks
     assert fds % 2 == 0
@@ -66,7 +68,7 @@ def test_many_come_and_go() -> None:
 
 @pytest.mark.usefixtures("many_fds")
 def test_one_stays_on_each() -> None:
-    """Its neighbours' places are used again all the same, and it is nobody else's."""
+    """The slots beside it are used again, and nobody else gets its own."""
     with program() as running:
         assert pairs(running, "first = start(3 * 64)") == 3
         stay = running.ask("stay = first[5::64]; end(p for p in first if p not in stay); say(p=[p.pid for p in stay])")
@@ -83,13 +85,12 @@ def test_one_stays_on_each() -> None:
 
 @pytest.mark.usefixtures("many_fds")
 def test_given_back_while_they_live() -> None:
-    """The hook is collected when its program has been executed: that one stays guarded, and its place is kept until it
-    is gone."""
+    """A hook is collected when its program runs. The program stays guarded, and its slot is kept until it is gone."""
     with program() as running:
         assert pairs(running, "old = hooked(64)", forks=True) == 1
         assert pairs(running, "more = start(64)", forks=True) == 2
         running.ask("end(old[:32]); more += start(32); say(done=True)")
-        assert pairs(running, "pass", forks=True) <= 3  # a start looks at some of them only
+        assert pairs(running, "pass", forks=True) <= 3  # each start looks at some slots only
         old = running.watch(running.ask("say(p=[p.pid for p in old[32:]])")["p"])
         new = running.watch(running.ask("say(p=[p.pid for p in more])")["p"])
         assert (len(old.alive(within=LIFE)), len(new.alive(within=SHORT))) == (32, 96)
@@ -102,7 +103,7 @@ def test_given_back_and_gone() -> None:
     with program() as running:
         for _ in range(3):
             assert pairs(running, "end(hooked(64)); end(start(1))", forks=True) <= 2
-        # Each start looks at some of those.
+        # Each start looks at some slots.
         assert pairs(running, "[end(start(1)) for _ in range(40)]", forks=True) == 1
 
 
@@ -119,12 +120,12 @@ def in_queue():
 
 
 def test_the_program_closes_the_queue() -> None:
-    """Not the tether: nobody dies of that, and the next ones hang on another."""
+    """The program closes the queue, not the tether. Nobody dies of that, and the next children get another strand."""
     with program() as running:
         running.tell(f"exec({QUEUE!r}, globals())")
         answer = running.ask("old = start(10); say(p=[p.pid for p in old], queues=in_queue())")
         old = running.watch(answer["p"])
-        # The tether has three messages: what further descriptions are made with, the queue, the write end.
+        # The tether holds three fds: the one by which further descriptions are opened, the queue, and the write end.
         [queue] = [fd for fd, count in answer["queues"].items() if count == 10]
         running.ask(f"os.close({queue}); say(done=True)")
         answer = running.ask("new = start(10); say(p=[p.pid for p in new], flat=[p._child.flat for p in new])")

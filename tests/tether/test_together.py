@@ -1,6 +1,6 @@
-"""The parent, which has 14,000 files open, and a process that it has forked are killed in the same moment.
+"""The parent, which has 14,000 files open, and a fork of the parent are killed at the same moment.
 
-All files are dropped by both at once, and each is released by the one that drops it last: in any order.
+Both drop all files at once. Each file is released by the process that drops it last, so in any order.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import signal
 import pytest
 
 from tests.support.holders import TRIALS, held
-from tests.support.witness import DEATH, LIFE
+from tests.support.proc import DEATH, LIFE
 
 FILES = "--files=14000"
-ENOUGH = 40  # of trials for the control: 11 of 40 where this was written
+ENOUGH = 40  # trials for the control: it succeeded in 11 of 40 where this was written
 
 
 def survivors(design: str, holder: str) -> set[str]:
@@ -34,7 +34,7 @@ def test_both_die(holder: str) -> None:
 
 @pytest.mark.usefixtures("many_fds")
 def test_they_did_not_before() -> None:
-    """The control: with all in the table of fds. It depends on the moment."""
+    """The control: all is in the table of fds. Whether a program survives depends on the moment."""
     tries = 0
     if TRIALS > 1:
         print(f"table: left in {sum(bool(survivors('table', 'raw')) for _ in range(TRIALS))} of {TRIALS}")

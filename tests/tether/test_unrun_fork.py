@@ -1,6 +1,6 @@
-"""A forked child that has not run yet: when its parent dies, and when its lifeline is given back.
+"""A forked child has not run yet when its parent dies, or when its lifeline is given back.
 
-It has copies of all that its parent has, and has closed none. Other cases of the first kind: test_tether_held.
+Such a child has copies of all fds of its parent. There are more cases of the first kind in test_held.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.holders import survivors
 from tests.support.kernel import injected, strace
-from tests.support.witness import DEATH, LIFE, Watched
+from tests.support.proc import DEATH, LIFE
+from tests.support.witness import Watched
 
 HOLD = 500_000  # microseconds
 
@@ -22,7 +23,8 @@ HOLD = 500_000  # microseconds
 @pytest.mark.parametrize("holder", ["helper", "process"])
 @pytest.mark.parametrize("design", ["tether", "table"])
 def test_its_parent_dies(design: str, holder: str) -> None:
-    """strace holds it in the first call that a forked child of glibc's makes. The control: as it was."""
+    """strace holds the child in the first call that a fork of glibc makes. The control is the design before the
+    tether."""
     wrapper = injected(f"set_robust_list:delay_enter={HOLD}:when=1")
     left = survivors(design, holder, "goes on", holds=set(), wrapper=wrapper)
     assert left == [] if design == "tether" else "younger" in left
@@ -34,11 +36,11 @@ libc = ctypes.CDLL(None)
 reader, writer = os.pipe()
 handler = ctypes.CFUNCTYPE(None)(lambda: os.read(reader, 1) and None)
 register = getattr(libc, "__register_atfork", None) or libc.pthread_atfork
-register(None, None, handler, None)  # older than ours
+register(None, None, handler, None)  # older than our at-fork handlers
 import orphanguard
 from orphanguard._core import lifelines
 context = orphanguard.get_context("fork")
-def start():  # in a thread: no PDEATHSIG helps
+def start():  # in another thread, so no PDEATHSIG helps
     processes = [context.Process(target=time.sleep, args=(1000,)) for _ in range(2)]
     for process in processes:
         process.start()
@@ -54,7 +56,7 @@ threading.Thread(target=start).start()
 
 @pytest.mark.parametrize("how", ["given back", "kept"])
 def test_its_lifeline_is_given_back(how: str) -> None:
-    """It must not be the next one's then: whoever arms himself last would take it from the other."""
+    """The next child must not get that lifeline: the child that arms itself last would take it from the other."""
     command = [sys.executable, "-c", SLOW, how]
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True, bufsize=1) as parent:
         first, second = (Watched([pid]) for pid in json.loads(parent.stdout.readline()))

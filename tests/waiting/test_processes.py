@@ -1,4 +1,4 @@
-"""`orphanguard.wait`: the finished ones of many, from any thread."""
+"""`orphanguard.wait` for `Process` objects: it returns those of many that have finished, in any thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import time
 import pytest
 
 import orphanguard
-from tests.support.witness import DEATH, METHODS
+from tests.support.proc import DEATH
+from tests.support.witness import METHODS
 
 pytestmark = pytest.mark.starts_fork_server
 
@@ -114,7 +115,7 @@ def test_unstarted_among_running_ones(start) -> None:
 
 
 def test_threads_wait_for_children_of_their_own(start) -> None:
-    """One of them sleeps for all; each must hear of its own, and none must sleep over it."""
+    """One thread sleeps in the epoll for all. Each must hear of its own child, and none must miss it."""
     processes = start(24)
     results: dict[int, list[object]] = {}
 
@@ -131,7 +132,7 @@ def test_threads_wait_for_children_of_their_own(start) -> None:
             os.kill(processes[index].pid, signal.SIGKILL)
         else:
             processes[index].kill()
-            processes[index].join()  # reaped by another than the sleeper
+            processes[index].join()  # not the sleeper reaps
     for thread in threads:
         thread.join()
     assert results == {index: [process] for index, process in enumerate(processes)}
@@ -155,7 +156,7 @@ def test_close_while_another_thread_waits(start) -> None:
 
 
 def test_starting_reaps_the_finished() -> None:
-    """As in the standard library; without asking each live one."""
+    """A start reaps as in the standard library, but asks no live child."""
     context = orphanguard.get_context("fork")
     first = context.Process(target=nothing)
     first.start()
@@ -184,7 +185,8 @@ def wait_in_the_child() -> None:
 
 
 def test_a_forked_process_that_needs_its_registry_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal handler, or another thread, makes it while it is being made: the child in there must not be lost."""
+    """A signal handler, or another thread, makes the registry while it is being made. A child in it must not be
+    lost."""
     from orphanguard._core import waiting
 
     made = []
@@ -210,7 +212,7 @@ class Interrupted(Exception):
 
 
 class InterruptedLock:
-    """An RLock after whose n-th operation a signal handler raises: it runs when the call has returned."""
+    """An RLock. A signal handler raises after its n-th operation, when the call has returned."""
 
     def __init__(self, lock, operation: int) -> None:
         self.lock, self.left = lock, operation
@@ -229,7 +231,7 @@ class InterruptedLock:
         self._count()
 
     def __enter__(self) -> None:
-        self.lock.acquire()  # with enters its block before a handler can run
+        self.lock.acquire()  # no handler can run before ``with`` enters its block
 
     def __exit__(self, *_: object) -> None:
         self.release()
@@ -237,7 +239,7 @@ class InterruptedLock:
 
 @pytest.mark.parametrize("operation", range(1, 9))
 def test_a_wait_that_is_interrupted_at_its_lock(start, monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
-    """Whoever waits next must not take it for asleep, nor find its lock held."""
+    """The next thread that waits must not believe that this thread sleeps in the epoll, nor find the lock held."""
     from orphanguard._core import waiting
 
     registry = waiting.registry()

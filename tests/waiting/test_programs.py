@@ -16,7 +16,7 @@ import pytest
 
 import orphanguard
 from orphanguard._core import waiting
-from tests.support.witness import DEATH
+from tests.support.proc import DEATH
 
 WAYS = {
     "spawned": {},
@@ -51,7 +51,7 @@ def worker():
 
 
 def ended(pid: int) -> None:
-    """Returns when it is dead, and reaps nothing."""
+    """Returns when the program is dead. Reaps nothing."""
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
@@ -82,7 +82,7 @@ def test_mixed_with_processes(start, worker, kind) -> None:
 
 @pytest.mark.parametrize("seen", ["wait", "poll", "communicate"])
 def test_the_end_was_seen_before(start, worker, seen: str) -> None:
-    """Also beside one that has finished already: all that have are told."""
+    """wait() returns all that have finished, also those whose end the caller knows already."""
     first, second = start(2, ("true",), stdout=subprocess.PIPE)
     for process in (first, second):
         ended(process.pid)
@@ -121,7 +121,7 @@ def test_those_who_never_wait_pay_nothing(start, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("by", ["wait", "poll", "nobody else"])
 def test_each_thread_hears_of_its_own(start, by: str) -> None:
-    """Those who poll or wait for the same one, and those who use wait(): whoever reaps, all hear."""
+    """Some threads call poll() or wait() of a program, others orphanguard.wait(). One reaps, all hear."""
     processes = start(12)
     results: dict[int, object] = {}
 
@@ -146,7 +146,7 @@ def test_each_thread_hears_of_its_own(start, by: str) -> None:
 
 
 def test_threads_begin_to_wait_for_one_that_others_reap(start) -> None:
-    """The pidfd closes itself at the reap: the number must not get into the epoll when it is another's."""
+    """The reap closes the pidfd. Its number must not get into the epoll when it is another file's."""
     for _ in range(60):
         [process] = start(1, ("true",))
         barrier = threading.Barrier(4)
@@ -159,7 +159,7 @@ def test_threads_begin_to_wait_for_one_that_others_reap(start) -> None:
         def reap(process=process, barrier=barrier) -> None:
             barrier.wait()
             process.wait()
-            os.close(os.dup(0))  # its number is free, and is taken
+            os.close(os.dup(0))  # takes the number, which is free
 
         threads = [threading.Thread(target=what) for what in (wait, wait, reap)]
         for thread in threads:
@@ -174,7 +174,7 @@ def test_threads_begin_to_wait_for_one_that_others_reap(start) -> None:
 
 
 def test_dropped_while_it_is_watched(start, worker) -> None:
-    """It is dropped as the standard library has it: its pipes close, it is reaped when it ends."""
+    """A dropped program is as in the standard library: its pipes close, and it is reaped when it ends."""
     process = orphanguard.Popen(["cat"], stdin=subprocess.PIPE)
     pid = process.pid
     assert orphanguard.wait([process], timeout=0) == []
@@ -182,7 +182,7 @@ def test_dropped_while_it_is_watched(start, worker) -> None:
     with pytest.warns(ResourceWarning, match="still running"):
         del process
         gc.collect()
-    assert gone() is not None  # of the one that is polled until it has ended
+    assert gone() is not None  # the standard library keeps the Popen, to poll it until its end
     [dropped] = [process for process in subprocess._active if process.pid == pid]
     dropped.stdin.close()
     del dropped
@@ -219,7 +219,7 @@ def test_dropped_after_its_end(start) -> None:
 
 @pytest.mark.parametrize("first", [True, False], ids=["watched before", "first waited for in the handler"])
 def test_in_a_signal_handler_of_one_who_sleeps(start, first: bool) -> None:
-    """The handler waits for one, the interrupted for the other."""
+    """The handler waits for one program, the interrupted thread for the other."""
     mine, handlers = start(2)
     if first:
         assert orphanguard.wait([mine, handlers], timeout=0) == []
@@ -240,7 +240,7 @@ def test_in_a_signal_handler_of_one_who_sleeps(start, first: bool) -> None:
 
 
 class Handler:
-    """An epoll at whose n-th call a signal handler runs: it waits for the child that is just being added."""
+    """An epoll. A signal handler runs at its next call, and waits for the child that is just being added."""
 
     def __init__(self, epoll, process, before: bool) -> None:
         self._epoll, self._process, self._before = epoll, process, before
@@ -262,7 +262,8 @@ class Handler:
 def test_a_signal_handler_waits_for_the_one_that_is_being_added(
     start, monkeypatch: pytest.MonkeyPatch, before: bool, takes: str | None
 ) -> None:
-    """It has ended by the time that the interrupted one goes on, and its pidfd's number may be another's."""
+    """The child has been reaped when the interrupted thread goes on, and the number of its pidfd may be another
+    file's."""
     registry = waiting.registry()
     [process] = start(1, ("true",))
     taken: list[object] = []
@@ -275,7 +276,7 @@ def test_a_signal_handler_waits_for_the_one_that_is_being_added(
             assert orphanguard.wait(taken, 0) == []
         elif handle is process and takes:
             with open(takes) as file:
-                taken.append(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, number))  # if that is free
+                taken.append(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, number))  # if that number is free
 
     ended(process.pid)
     number = process._child.pidfd
@@ -353,7 +354,7 @@ def test_a_forked_process_waits_for_its_own(start) -> None:
 
 
 def test_an_epoll_that_takes_no_more(start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOSPC, say: nothing is watched, and the program is as it was."""
+    """ENOSPC, for example: the program is not watched, and is as it was."""
     [process] = start()
 
     def full(*_: object) -> None:
