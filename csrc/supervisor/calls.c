@@ -31,11 +31,10 @@ bool is_dead(int pidfd)
     return poll(&end, 1, 0) != 0;
 }
 
-/* This is the raw call because libc's leaves the two signals unblocked that libc uses itself. They would end the
- * supervisor, which has no handler for them. */
+/* libc's two own signals would end the supervisor, which has no handler for them. So they are blocked too. */
 void set_mask(uint64_t to)
 {
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &to, NULL, KERNEL_SIGSET_SIZE);
+    set_signal_mask(&to, NULL);
 }
 
 uint64_t signal_bit(int sig)

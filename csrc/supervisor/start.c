@@ -84,7 +84,7 @@ void prepare(void)
 {
     const uint64_t all = ~UINT64_C(0);
     struct sigaction deflt = {.sa_handler = SIG_DFL};
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &command.mask, KERNEL_SIGSET_SIZE);
+    set_signal_mask(&all, &command.mask);
     sigaction(SIGCHLD, &deflt, &command.sigchld); /* if it were ignored, the kernel would reap our children */
     watched.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     watched.signal_fd = (int)syscall(SYS_signalfd4, -1, &all, KERNEL_SIGSET_SIZE, SFD_CLOEXEC | SFD_NONBLOCK);

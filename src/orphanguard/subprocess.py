@@ -9,19 +9,23 @@ Needs the seam in _stdlib/subprocess.py, which runs the standard library's own f
 from __future__ import annotations
 
 import subprocess as _standard
-from typing import TYPE_CHECKING, Any, AnyStr
 
 from ._core import gevent as _gevent
 from ._core.program import Plan
 from ._core.signature import shows
 from ._stdlib import subprocess as _seam
 
+TYPE_CHECKING = False  # importing typing would cost 2 ms
 if TYPE_CHECKING:
+    from typing import Any, AnyStr
+
     from ._core.child import Child
     from ._core.fds import OwnFd
     from ._core.guard import Containment, Guard, Tree
 
-if not TYPE_CHECKING:  # gevent may have replaced functions of the standard module already
+if not TYPE_CHECKING:
+    AnyStr = object  # any type: Popen[...] is for type checkers
+    # gevent may have replaced functions of the standard module already
     _standard = _gevent.Unpatched(_standard)
 
 __all__ = ["Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"]

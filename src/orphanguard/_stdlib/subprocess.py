@@ -23,17 +23,20 @@ import functools
 import os
 import subprocess as _standard
 import sys
-from typing import TYPE_CHECKING, Any, AnyStr
 
 from .._core import arming, forking, gevent, program
 from .._core.borrowed import Overlay, replaced
 from .._core.child import Child
 from .._core.fds import NotedFd
 
+TYPE_CHECKING = False  # importing typing would cost 2 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any, AnyStr
 
-if not TYPE_CHECKING:  # gevent may have put its own functions in the place of the standard library's by then
+if not TYPE_CHECKING:
+    AnyStr = object  # any type: Popen[...] is for type checkers
+    # gevent may have put its own functions in the place of the standard library's by then
     _standard = gevent.Unpatched(_standard)
 
 _PIPE, _DEVNULL = _standard.PIPE, _standard.DEVNULL  # looked up once: where gevent may patch, a look-up takes long
