@@ -187,6 +187,7 @@ void og_close_copies(int own, bool is_foreign);
 /* --- pidfd.c: a process, by its identity */
 
 int og_pidfd(int pid, struct og_error *err);
+long long og_pidfd_identity(int pidfd);
 bool og_pidfd_is(int pidfd, long long identity);
 void og_kill_and_reap(int pidfd);
 

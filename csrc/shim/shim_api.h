@@ -66,7 +66,6 @@ enum { OG_FAILED = -1000 }; /* OG_FAILED - errno, since an exit code is negative
 /* `identity`: from og_pidfd_identity(), or 0 for a pidfd that has just been made. EBADF: the program has closed the
  * pidfd. */
 int og_pidfd_open(int pid);
-long long og_pidfd_identity(int pidfd);
 int og_pidfd_check(int pidfd, long long identity);
 int og_pidfd_send_signal(int pidfd, long long identity, int sig);
 int og_pidfd_status(int pidfd, long long identity);

@@ -27,6 +27,8 @@ from .polling import pause, wait_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .supervisor import Supervisor
 
 #: What the standard library's fork server reports for a child whose status was lost.
@@ -200,7 +202,7 @@ class Child:
 
         Raises PermissionError as kill(2).
         """
-        with self._lock_unless_inherited():
+        with self._locked():
             if self.returncode is not None or self._closed:
                 return
             if self.supervisor is not None and signal:
@@ -208,18 +210,28 @@ class Child:
                 return
             with contextlib.suppress(ProcessLookupError):  # other code has reaped it
                 pidfds.send_signal(self.pidfd, self.identity, signal)
-        self._close_left()
 
-    def _lock_unless_inherited(self) -> contextlib.AbstractContextManager[object]:
-        """The lock; nothing in a forked child, where the holder may be a thread that only the parent has."""
-        return contextlib.nullcontext() if self.inherited else self._lock
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds the lock, and then does what `unwatched` has left to its holder.
+
+        Holds nothing in a forked child, where the holder may be a thread that only the parent has.
+        """
+        if self.inherited:
+            yield
+            return
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._close_left()
 
     def terminate(self) -> None:
         """Sends SIGTERM. Under a supervisor, sends it to the whole tree, or ends the tree if there is a grace."""
         if self.supervisor is None:
             self.send_signal(15)
             return
-        with self._lock_unless_inherited():
+        with self._locked():
             if self.returncode is None and not self._closed:
                 self.supervisor.terminate()
 
@@ -228,15 +240,15 @@ class Child:
         if self.supervisor is None:
             self.send_signal(9)
             return
-        with self._lock_unless_inherited():
+        with self._locked():
             if self.returncode is None and not self._closed:
                 self.supervisor.kill()
 
     def close(self) -> None:
         """Closes the pidfd when its last user has left. For a child that has ended, or that another process reaps."""
         if self.inherited:
-            return  # the holder of the lock may be a thread that only the parent has
-        with self._lock:
+            return
+        with self._locked():
             self._closed = True
             self._close_unused()
 
@@ -345,7 +357,7 @@ class Child:
 
     def drop(self) -> None:
         """Gives back all that this object holds: nobody asks for this child any more."""
-        with self._lock:
+        with self._locked():
             lifelines.give_back(self.held)
             if self.supervisor is not None:
                 self.supervisor.close()
