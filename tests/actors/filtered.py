@@ -73,7 +73,7 @@ def ran() -> None:
 
 
 class Program:
-    """A Popen, in the manner of a Process."""
+    """A Popen with the methods of a Process."""
 
     def __init__(self, how: str, target: object) -> None:
         self.keywords = eval(f"dict{how.removeprefix('Popen')}")
