@@ -14,7 +14,7 @@ from multiprocessing import forkserver, resource_tracker
 
 import pytest
 
-from orphanguard import _waiting
+from orphanguard._core import waiting
 from tests.support import fdtable
 from tests.support.proc import children
 from tests.support.starts import foreign_fork
@@ -36,7 +36,7 @@ _first_fork = functools.cache(foreign_fork)
 
 def _settle() -> None:
     """Makes what the process makes once and keeps. Else it would look like a leak of the first test."""
-    _waiting.registry()._own_epoll()
+    waiting.registry()._own_epoll()
     resource_tracker.ensure_running()
     _first_fork()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
-from orphanguard import _supervisor
+from orphanguard._core import supervisor
 from tests.support.proc import children, children_of, wait_for
 
 TREE = ["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]
@@ -42,8 +42,8 @@ HOW = {
 
 def main() -> None:
     if "unnamed" in sys.argv:
-        command = _supervisor.command
-        _supervisor.command = lambda *words: [word for word in command(*words) if "--parent-fd=" not in str(word)]
+        command = supervisor.command
+        supervisor.command = lambda *words: [word for word in command(*words) if "--parent-fd=" not in str(word)]
     assert orphanguard.Popen
     threading.Thread(target=HOW[sys.argv[1]], daemon=True).start()
     me = os.getpid()

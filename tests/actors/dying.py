@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import arming
 from tests.support.actor import idle, joined, obey, run_in, say
 
 
@@ -31,11 +31,11 @@ SEEN: dict[str, object] = {}
 
 
 def look() -> None:
-    SEEN["seen"] = {"pdeathsig": _native.pdeathsig(), "layers": report()["layers"]}
+    SEEN["seen"] = {"pdeathsig": arming.pdeathsig(), "layers": report()["layers"]}
 
 
 def arm_pdeathsig() -> None:
-    _native.arm_pdeathsig(signal.SIGKILL)
+    arming.arm_pdeathsig(signal.SIGKILL)
     look()
 
 
@@ -53,7 +53,7 @@ def in_a_thread(function) -> None:
 
 
 def report() -> dict[str, object]:
-    from orphanguard._guard import current_guard
+    from orphanguard._core.guard import current_guard
 
     guard = current_guard()
     return {

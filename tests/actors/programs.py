@@ -20,11 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orphanguard import _guard, subprocess
+from orphanguard import subprocess
+from orphanguard._core import guard
 from tests.support.actor import become, burden, obey, run_in, say
 from tests.support.proc import children_of, wait_for
 
-assert _guard and become and signal  # the expressions use them
+assert guard and become and signal  # the expressions use them
 DEVNULL, PIPE = subprocess.DEVNULL, subprocess.PIPE
 SLEEP = ["sleep", "1000"]
 libc = ctypes.CDLL(None, use_errno=True)

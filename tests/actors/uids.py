@@ -18,12 +18,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
-from orphanguard import _bin, _native
+from orphanguard import _bin
+from orphanguard._core import arming
 from tests.support.actor import become, obey, run_in, say
 
 _bin.RUN = os.environ.get("ORPHANGUARD_TEST_RUN", _bin.RUN)  # a copy that everybody can execute
-from orphanguard import _probe  # noqa: E402
-from orphanguard._guard import current_guard  # noqa: E402
+from orphanguard import doctor  # noqa: E402
+from orphanguard._core.guard import current_guard  # noqa: E402
 from orphanguard.multiprocessing import _below  # noqa: E402, F401
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -121,8 +122,8 @@ def main() -> None:
             pid=pid,
             said=said,
             defeated_by=defeated_by,
-            doctor=_probe.global_root().ok,
-            root=_native.is_global_root(),
+            doctor=doctor.global_root().ok,
+            root=arming.is_global_root(),
         )
 
     run_in(thread, start)

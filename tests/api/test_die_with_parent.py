@@ -215,7 +215,7 @@ def test_with_no_frame_below() -> None:
 import _thread
 if os.fork() == 0:
     _thread.start_new_thread(orphanguard.die_with_parent, ())
-    from orphanguard._guard import current_guard
+    from orphanguard._core.guard import current_guard
     while current_guard() is None: time.sleep(0.001)
     say(*current_guard().layers)
     say("end")

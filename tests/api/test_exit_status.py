@@ -7,7 +7,7 @@ import os
 import pytest
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import pidfds
 from tests.support.kernel import keeps_status, kernel
 from tests.support.witness import METHODS, python
 
@@ -52,8 +52,8 @@ def test_the_kernel_is_about_to_reap(monkeypatch: pytest.MonkeyPatch) -> None:
     process = orphanguard.get_context("fork").Process(target=exit_with, args=(7,))
     process.start()
     os.waitpid(process.pid, 0)
-    ask, answers = _native._reaped_status, [_native.lib.OG_RUNNING] * 3
-    monkeypatch.setattr(_native, "_reaped_status", lambda *args: answers.pop() if answers else ask(*args))
+    ask, answers = pidfds._reaped_status, [pidfds._RUNNING] * 3
+    monkeypatch.setattr(pidfds, "_reaped_status", lambda *args: answers.pop() if answers else ask(*args))
     process.join()
     assert process.exitcode == (7 if kernel() >= (6, 15) else 255)
     assert not answers
@@ -64,7 +64,7 @@ def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     process = orphanguard.get_context("fork").Process(target=exit_with, args=(0,))
     process.start()
     os.waitpid(process.pid, 0)
-    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda *_: None)
+    monkeypatch.setattr(pidfds, "reaped_status", lambda *_: None)
     with pytest.warns(orphanguard.StatusLostWarning, match="taken by somebody else"):
         process.join()
     assert process.exitcode == 255
@@ -74,7 +74,7 @@ def test_it_is_not_asked_where_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: int) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(_native, "pidfd_reaped_status", fail)
+    monkeypatch.setattr(pidfds, "reaped_status", fail)
     process = orphanguard.get_context("fork").Process(target=exit_with, args=(3,))
     process.start()
     process.join()
@@ -82,7 +82,7 @@ def test_it_is_not_asked_where_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_fork_server_tells_where_the_kernel_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda *_: None)
+    monkeypatch.setattr(pidfds, "reaped_status", lambda *_: None)
     for status in (0, 7):
         process = orphanguard.get_context("forkserver").Process(target=exit_with, args=(status,))
         process.start()

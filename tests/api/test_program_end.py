@@ -12,7 +12,8 @@ import time
 import pytest
 
 import orphanguard
-from orphanguard import _native, subprocess
+from orphanguard import subprocess
+from orphanguard._core import pidfds
 from tests.support.fdtable import open_fds
 from tests.support.kernel import keeps_status
 from tests.support.proc import wait_for
@@ -51,7 +52,7 @@ for _ in range(20):
 
 def test_the_status_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """As before Linux 6.15, where the kernel does not keep the status."""
-    monkeypatch.setattr(_native, "pidfd_reaped_status", lambda *_: None)
+    monkeypatch.setattr(pidfds, "reaped_status", lambda *_: None)
     for look in (lambda p: p.wait(), lambda p: p.wait(1000), lambda p: p.poll(), lambda p: p.communicate()):
         process = subprocess.Popen(["true"])
         os.waitpid(process.pid, 0)

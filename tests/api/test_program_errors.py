@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import orphanguard
-from orphanguard import _native, subprocess
+from orphanguard import subprocess
+from orphanguard._core import lifelines, spawning
 from tests.support.fdtable import open_fds, settle, tethers
 from tests.support.starts import inventory
 
@@ -190,8 +191,8 @@ def test_minus_one_is_no_user() -> None:
 
 @pytest.mark.parametrize("sig", [0, -1, 999, 65, 32, "NONE", None])
 def test_death_signals_that_do_not_exist(sig: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "lifeline_open", None)
-    monkeypatch.setattr(_native, "spawn", None)
+    monkeypatch.setattr(lifelines, "open", None)
+    monkeypatch.setattr(spawning, "spawn", None)
     with pytest.raises(TypeError if sig is None else ValueError):
         subprocess.Popen(["true"], death_signal=sig)
 

@@ -168,7 +168,8 @@ def test_as_the_standard_library_starts_it(thread: str) -> None:
 # This process of its own shuffles its fds 0 to 2. The answers go to fd 50.
 SHUFFLED = """
 import itertools, os, subprocess as standard, sys
-from orphanguard import subprocess, _guard
+from orphanguard import subprocess
+from orphanguard._core import guard
 os.dup2(1, 50)
 for place, name in enumerate(("/dev/zero", "/dev/null", "/dev/full")):
     os.dup2(os.open(name, os.O_RDWR), place)
@@ -197,7 +198,8 @@ def test_stdio_shuffled() -> None:
 # No fd of ours may get the numbers 0 to 2, nor be taken for an fd that the child is to have.
 CLOSED = f"""{ACTOR}
 from tests.support.fdtable import tethers
-from orphanguard import subprocess, _guard, _native
+from orphanguard import subprocess
+from orphanguard._core import guard, native
 closed = eval(sys.argv[1])
 os.dup2(1, 50)
 for fd in closed:

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import orphanguard
-from orphanguard import _guard, _native
+from orphanguard._core import forking, guard, lifelines, spawning
 from tests.support.proc import DEATH, LIFE
 from tests.support.trees import RUN
 from tests.support.witness import parent
@@ -54,7 +54,7 @@ def test_what_is_armed(how: dict) -> None:
 @pytest.mark.parametrize("name", signal.Signals.__members__)
 def test_every_name_as_on_the_command_line(name: str) -> None:
     for spelt in (name, name.lower(), name[3:], name[3:].lower()):
-        assert _guard.signal_number(spelt) == signal.Signals[name]
+        assert guard.signal_number(spelt) == signal.Signals[name]
     done = subprocess.run([RUN, f"--signal={name}", "--verbose", "true"], capture_output=True, text=True, check=True)
     assert "no such signal" not in done.stderr
 
@@ -67,8 +67,8 @@ BAD = [
 
 @pytest.mark.parametrize(("value", "error"), BAD, ids=repr)
 def test_what_is_no_signal(value: object, error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    for start in ("spawn", "fork_armed", "lifeline_open"):
-        monkeypatch.setattr(_native, start, None)  # no start gets so far
+    for module, start in ((spawning, "spawn"), (forking, "fork_armed"), (lifelines, "open")):
+        monkeypatch.setattr(module, start, None)  # no start gets so far
     for more in ({}, {"preexec_fn": int}, {"tree": True}, {"grace": 1}, {"guard": False}):
         with pytest.raises(error, match="signal"):
             orphanguard.Popen(["true"], death_signal=value, **more)

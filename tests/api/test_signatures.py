@@ -122,7 +122,7 @@ def test_help(name: str) -> None:
 
 
 def test_the_source_is_found() -> None:
-    assert "signal_number" in inspect.getsource(orphanguard.Popen.__init__)
+    assert "death_signal, guard, tree, grace" in inspect.getsource(orphanguard.Popen.__init__)
     assert "death_signal" in inspect.getsource(orphanguard.Popen)
     assert inspect.getsource(orphanguard.run) == inspect.getsource(subprocess.run)
 

@@ -23,7 +23,7 @@ def take_the_place_of_subprocess() -> None:
     import subprocess
 
     from orphanguard import subprocess as guarded
-    from orphanguard._supervisor import Options
+    from orphanguard._core.supervisor import Options
 
     if runner.SUITE == "tree":
         guarded.Popen._tree = Options(True, None, None)

@@ -6,11 +6,12 @@ import errno
 import os
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import forking, lifelines
 from tests.support.actor import run_in
 from tests.support.kernel import injected, strace
 from tests.support.starts import inventory, with_ever_more_fds
@@ -57,14 +58,14 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
     assert done
 
 
-@pytest.mark.parametrize("failing", ["lifeline_open", "arm_next_fork"])
-def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+@pytest.mark.parametrize(("module", "failing"), [(lifelines, "open"), (forking, "arm_next_fork")])
+def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, module: ModuleType, failing: str) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENFILE, f"{failing}: {os.strerror(errno.ENFILE)}")
 
     process = orphanguard.get_context("fork").Process(target=nothing)
     before = inventory()
-    monkeypatch.setattr(_native, failing, fail)
+    monkeypatch.setattr(module, failing, fail)
     with pytest.raises(OSError, match=failing):
         process.start()
     assert inventory() == before
@@ -72,7 +73,7 @@ def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, failing: str
 
 def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step of a start fails. The child exists already, waits at its gate or runs, and is ended."""
-    from orphanguard import _waiting
+    from orphanguard._core import waiting
 
     def fail(*args: object) -> None:
         raise OSError(errno.ENOSPC, "epoll_ctl")
@@ -84,7 +85,7 @@ def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
         first.join()
         before = inventory()
         with monkeypatch.context() as patched:
-            patched.setattr(_waiting.registry(), "add", fail)
+            patched.setattr(waiting.registry(), "add", fail)
             with pytest.raises(OSError, match="epoll_ctl"):
                 process.start()
         assert inventory() == before

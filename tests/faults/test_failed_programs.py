@@ -9,7 +9,8 @@ import subprocess as standard
 
 import pytest
 
-from orphanguard import _native, subprocess
+from orphanguard import subprocess
+from orphanguard._core import spawning
 from tests.support.actor import run_in
 from tests.support.kernel import injected, strace
 from tests.support.starts import inventory, with_ever_more_fds
@@ -53,7 +54,7 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             def fail(*args: object, code: int = code) -> None:
                 raise OSError(code, os.strerror(code))
 
-            patched.setattr(_native, "spawn", fail)
+            patched.setattr(spawning, "spawn", fail)
             with pytest.raises(error):
                 subprocess.Popen(["true"], stdin=standard.PIPE)
         assert inventory() == before

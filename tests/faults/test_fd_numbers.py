@@ -36,7 +36,7 @@ if __name__ == "__main__":
     earlier = orphanguard.get_context(sys.argv[1]).Process(target=int)
     earlier.start(), earlier.join(), earlier.close()
     victim = subprocess.Popen(["sleep", "1000"])
-    number, epoll = process.sentinel, orphanguard._waiting.registry()._epoll.fileno()
+    number, epoll = process.sentinel, orphanguard._core.waiting.registry()._epoll.fileno()
     os.closerange(3, 20000)
     resource_tracker._resource_tracker._fd = None  # else the standard library would close that number
     mine = [os.pidfd_open(victim.pid) for _ in range(40)]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import pidfds
 from tests.support.witness import ACTOR, ACTORS, python
 
 PROGRAM = """
@@ -129,9 +129,7 @@ except Interrupted:
 
 
 @pytest.mark.parametrize("then", ["join", "another start"])
-@pytest.mark.parametrize(
-    ("after", "timeout"), [("pidfd_wait", None), ("child_reap", None), ("pidfd_status", 1000), ("child_reap", 1000)]
-)
+@pytest.mark.parametrize(("after", "timeout"), [("wait", None), ("reap", None), ("status", 1000), ("reap", 1000)])
 def test_an_interrupted_join_is_made_good(
     after: str, timeout: float | None, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,14 +137,14 @@ def test_an_interrupted_join_is_made_good(
     context = orphanguard.get_context("fork")
     process = context.Process(target=int)
     process.start()
-    call = getattr(_native, after)
+    call = getattr(pidfds, after)
 
     def interrupted(*args: object) -> None:
         call(*args)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(_native, after, interrupted)
+        patched.setattr(pidfds, after, interrupted)
         with pytest.raises(KeyboardInterrupt):
             process.join(timeout)
     if then == "join":

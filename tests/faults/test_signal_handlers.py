@@ -16,7 +16,7 @@ faulthandler.dump_traceback_later(40, exit=True)
 method, told_by_kernel = sys.argv[1], sys.argv[2] == "True"
 context = orphanguard.get_context(method)
 if not told_by_kernel:  # as before Linux 6.15: the status can be read once
-    orphanguard._native.pidfd_reaped_status = lambda *_: None
+    orphanguard._core.pidfds.reaped_status = lambda *_: None
 live = []
 
 def look(*_):
@@ -82,12 +82,12 @@ def test_a_handler_has_interrupted_a_holder_of_the_childs_lock() -> None:
     program = """
 import faulthandler, os, signal, threading
 import orphanguard
-from orphanguard import _waiting
+from orphanguard._core import waiting
 faulthandler.dump_traceback_later(30, exit=True)
 process = orphanguard.get_context("fork").Process(target=int)
 process.start()
 os.waitid(os.P_PIDFD, process.sentinel, os.WEXITED | os.WNOWAIT)
-child, registry = process._popen.child, _waiting.registry()
+child, registry = process._popen.child, waiting.registry()
 entered, heard = threading.Event(), []
 for name in ("poll", "poll_unless_busy"):
     setattr(child, name, lambda call=getattr(child, name): (entered.set(), call())[1])
@@ -107,14 +107,14 @@ assert heard == [process] and process.exitcode == 0
 STARTS = """
 import collections, faulthandler, os, signal, time
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import arming
 
 faulthandler.dump_traceback_later(40, exit=True)
 context = orphanguard.get_context("fork")
 live, ended = [], collections.Counter()
 
 def child():
-    os._exit(7 if _native.armed() >= 0 else 1)
+    os._exit(7 if arming.armed() >= 0 else 1)
 
 def start(*_):
     process = context.Process(target=child)

@@ -131,15 +131,15 @@ def test_a_child_that_cannot_arm_itself_does_not_run() -> None:
     """The parent's rehearsal succeeds, and the child fails. The child says why, and ends before it runs."""
     program = """
 import os, orphanguard
-from orphanguard import _native
+from orphanguard._core import lifelines
 process = orphanguard.get_context("fork").Process(target=print, args=("the child ran",))
-open_lifeline = _native.lifeline_open
+open_lifeline = lifelines.open
 def broken(held, pdeathsig):
     open_lifeline(held, pdeathsig=pdeathsig)
     # This fd is no lifeline: F_SETOWN works, and poll() never says that the parent is gone.
     os.dup2(os.open("/", os.O_RDONLY), held.lifeline)
     os.close(held.lifeline)
-_native.lifeline_open = broken
+lifelines.open = broken
 try:
     process.start()
 except OSError as error:
@@ -178,7 +178,7 @@ _bin.RUN = _bin.LAUNCH = "/nonexistent/program"
 def test_a_supervisor_that_is_not_there_is_named(how: str) -> None:
     """The message names the supervisor, and not the program that was to run under it."""
     error = without_programs(STARTS[how]).stderr.splitlines()[-1]
-    assert error.startswith("orphanguard._errors.GuardUnavailable: [Errno 2] /nonexistent/program: No such file")
+    assert error.startswith("orphanguard.GuardUnavailable: [Errno 2] /nonexistent/program: No such file")
     assert "nothing was started" in error
 
 

@@ -19,12 +19,12 @@ LATE = """
 import os, signal, sys
 if __name__ == "__mp_main__": os._exit(5)  # as an import that fails would
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import polling
 from orphanguard.multiprocessing import _forkserver
 write = _forkserver._write
 def late(pipe_end, data, child):
     if child.answered:
-        _native.wait_readable(child.pidfd, None)
+        polling.wait_readable(child.pidfd, None)
     write(pipe_end, data, child)
 _forkserver._write = late
 if __name__ == "__main__":

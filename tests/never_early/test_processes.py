@@ -11,7 +11,7 @@ import time
 import pytest
 
 import orphanguard
-from orphanguard.multiprocessing import _stdlib
+from orphanguard._stdlib import multiprocessing as _stdlib
 from tests.support.proc import DEATH, LIFE
 from tests.support.witness import METHODS, THREADS, family
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cost_tables, render, tables
+from benchmarks.render import cost_tables, files, matrix_tables
 from tests.support.witness import ROOT, python
 
 
@@ -48,8 +48,9 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
 
 def test_the_fork_server_is_found() -> None:
     program = """
-from benchmarks.faults import fork_server
-from benchmarks.trial import Trial, adopt_orphans, children_of
+from benchmarks.common.processes import adopt_orphans, children_of
+from benchmarks.matrix.faults import fork_server
+from benchmarks.matrix.trial import Trial
 
 adopt_orphans()
 with Trial("multiprocessing_forkserver", "siblings") as trial:
@@ -75,17 +76,17 @@ def test_costs(tmp_path: Path) -> None:
 
 
 def test_each_table_has_a_place_and_is_up_to_date() -> None:
-    found = tables.read(render.RESULTS)
-    texts = "".join((ROOT / name).read_text() for name in render.TEXTS)
+    found = matrix_tables.read(files.MATRIX)
+    texts = "".join((ROOT / name).read_text() for name in files.TEXTS)
     places = re.findall(r"<!-- measured: (.*) -->", texts)
-    assert set(places) == set(render.sections(found, cost_tables.Costs(render.COSTS)))
-    for name, content in render.outputs(found).items():
+    assert set(places) == set(files.sections(found, cost_tables.Costs(files.RESULTS)))
+    for name, content in files.outputs(found).items():
         assert (ROOT / name).read_text() == content, f"{name}: python -m benchmarks.render --write"
 
 
 def test_a_place_without_an_end_is_refused() -> None:
     with pytest.raises(ValueError, match="has no <!-- end -->"):
-        render.fill("<!-- measured: about -->\nold", {"about": "new"})
-    assert render.fill("a <!-- measured: about -->\nold<!-- end --> b", {"about": "new "}) == (
+        files.fill("<!-- measured: about -->\nold", {"about": "new"})
+    assert files.fill("a <!-- measured: about -->\nold<!-- end --> b", {"about": "new "}) == (
         "a <!-- measured: about -->\nnew <!-- end --> b"
     )

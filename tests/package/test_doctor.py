@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from orphanguard._guard import FLAT
+from orphanguard._core.guard import FLAT
 from tests.support.kernel import as_root
 from tests.support.proc import DEATH
 from tests.support.trees import RUN, public_run
@@ -42,8 +42,8 @@ def test_here() -> None:
 
 @as_root
 def test_as_another_user() -> None:
-    become = "_probe.RUN = sys.argv[1]; become()"
-    start = f"{ACTOR}from orphanguard import _probe; {DOCTOR.replace('; ', f'; {become}; ')}"
+    become = "doctor.RUN = sys.argv[1]; become()"
+    start = f"{ACTOR}from orphanguard import doctor; {DOCTOR.replace('; ', f'; {become}; ')}"
     _, found = examine(start, public_run(), "")
     assert found["tree=subreaper"]["ok"] is True
     assert found["tree=cgroup"]["ok"] is False

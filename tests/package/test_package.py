@@ -44,7 +44,7 @@ def test_elsewhere_than_on_linux() -> None:
 
 def test_the_shim_exports_nothing_but_itself() -> None:
     """Hidden visibility: no symbol of another library can clash with ours, or replace one."""
-    from orphanguard import _shim
+    from orphanguard._core import _shim
 
     symbols = subprocess.run(
         ["nm", "-D", "--defined-only", _shim.__file__], capture_output=True, text=True, check=False

@@ -40,7 +40,7 @@ def test_the_fork_server_is_killed_and_starts_again() -> None:
 
 SLOW = """
 import orphanguard
-from orphanguard.multiprocessing import _forkserver, _stdlib
+from orphanguard._stdlib import multiprocessing as _stdlib
 read = _stdlib.read_signed
 def hold(status):
     pid = read(status)
@@ -67,12 +67,12 @@ def test_the_fork_server_is_killed_while_its_child_is_slow() -> None:
 
 
 FAILING = """
-from orphanguard import _waiting
+from orphanguard._core import waiting
 def fail(*_):
     time.sleep(0.2)  # by then the child has armed itself
     raise OSError(28, "no room in the epoll")
 reader, writer = os.pipe()
-if failing: _waiting.Registry.add = fail
+if failing: waiting.Registry.add = fail
 process = ctx.Process(target=os.write, args=(2, b"it ran"))
 try: process.start()
 except OSError: pass
@@ -96,12 +96,12 @@ def test_the_fork_server_dies_with_its_parent() -> None:
 
 
 UNARMED = """
-import orphanguard._native
+import orphanguard._core.pidfds
 def fork_too(_, pid):
     sibling = os.fork() or idle()
     say(child=pid, sibling=sibling)
     idle()
-orphanguard._native.pidfd_hold = fork_too
+orphanguard._core.pidfds.hold = fork_too
 ctx.Process(target=idle).start()
 """
 
@@ -118,10 +118,10 @@ def test_an_unguarded_fork_while_the_fork_servers_child_is_not_armed() -> None:
 
 
 SERVER_GONE = """
-import orphanguard._native, warnings
+import orphanguard._core.pidfds, warnings
 from multiprocessing import reduction
 warnings.simplefilter("ignore")
-orphanguard._native.pidfd_reaped_status = lambda *_: None  # a kernel before Linux 6.15
+orphanguard._core.pidfds.reaped_status = lambda *_: None  # a kernel before Linux 6.15
 send, siblings = reduction.sendfds, []
 def fork_too(*args):
     siblings.append(os.fork() or idle())

@@ -70,8 +70,8 @@ def test_killed_while_the_fork_servers_child_is_held(size: tuple[str, ...]) -> N
 
 
 FORKS_MEANWHILE = """
-import orphanguard._native as native
-held, gives_back = native.child()
+from orphanguard._core import lifelines
+held, gives_back = lifelines.held()
 first = os.fork() or os._exit(0)  # makes a tether for foreign children
 os.waitpid(first, 0)
 siblings, enough = [], threading.Event()
@@ -80,7 +80,7 @@ def fork_too():
         siblings.append(os.fork() or idle())
 thread = threading.Thread(target=fork_too)
 thread.start()
-native.lifeline_open(held, pdeathsig=True)  # calls prctl() before it takes the lock, if this is the main thread
+lifelines.open(held, pdeathsig=True)  # calls prctl() before it takes the lock, if this is the main thread
 enough.set(), thread.join()
 process = ctx.Process(target=idle)
 thread = threading.Thread(target=process.start)  # without the second layer

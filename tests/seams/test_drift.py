@@ -12,18 +12,19 @@ from multiprocessing import forkserver, popen_fork, popen_spawn_posix, process, 
 
 import pytest
 
-from orphanguard import _gevent
 from orphanguard import subprocess as ours
-from orphanguard.multiprocessing import _stdlib
+from orphanguard._core import gevent
+from orphanguard._stdlib import multiprocessing as seam
+from orphanguard._stdlib import subprocess as popen_seam
 
 MOVED = f"CPython {sys.version.split()[0]} has moved a private seam: see src/orphanguard/"
-HINT = f"{MOVED}multiprocessing/_stdlib.py"
-POPEN = f"{MOVED}subprocess.py"
+HINT = f"{MOVED}_stdlib/multiprocessing.py"
+POPEN = f"{MOVED}_stdlib/subprocess.py"
 
 
-@pytest.mark.parametrize("function", [seam[0] for seam in _stdlib.seams()], ids=lambda f: f.__qualname__)
+@pytest.mark.parametrize("function", [entry[0] for entry in seam.seams()], ids=lambda f: f.__qualname__)
 def test_names_that_are_looked_up(function) -> None:
-    names = dict(_stdlib.seams())[function]
+    names = dict(seam.seams())[function]
     missing = set(names) - set(function.__code__.co_names)
     assert not missing, f"{function.__qualname__} no longer looks up {missing}. {HINT}"
     assert function.__closure__ is None, f"{function.__qualname__} has become a closure. {HINT}"
@@ -71,7 +72,7 @@ def test_the_children_that_are_known() -> None:
 def test_a_moved_seam_is_refused_and_not_ignored() -> None:
     """No child is started past a seam that is gone: the replacement raises."""
     with pytest.raises(RuntimeError, match="no longer looks up no_such_name"):
-        _stdlib.replaced(process.BaseProcess.start, no_such_name=None)
+        seam.replaced(process.BaseProcess.start, no_such_name=None)
 
 
 # --- subprocess -----------------------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ def test_a_moved_seam_is_refused_and_not_ignored() -> None:
 def test_the_request_that_popen_makes() -> None:
     """Its arguments come by position, in the order of the parameters of Popen._spawn, and none is new."""
     wanted = list(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]
-    known = ["args", "executable", "preexec_fn", *list(inspect.signature(ours.Popen._spawn).parameters)[4:]]
+    known = ["args", "executable", "preexec_fn", *list(inspect.signature(popen_seam.Popen._spawn).parameters)[4:]]
     assert wanted == known[: len(wanted)], POPEN
     assert set(known) - set(wanted) <= {"process_group"}, POPEN
     assert ("process_group" in wanted) == (sys.version_info >= (3, 11)), POPEN
@@ -133,7 +134,7 @@ def test_who_uses_the_pid() -> None:
     found = {name for name, method in methods.items() if calls & set(method.__code__.co_names)}
     replaced, theirs = BY_PID
     assert found - replaced <= theirs, f"{found - replaced - theirs}: {POPEN}"
-    assert replaced <= set(vars(ours.Popen)), POPEN
+    assert replaced <= {*vars(ours.Popen), *vars(popen_seam.Popen)}, POPEN
     for name in theirs - {"_execute_child"}:
         users = {user for user, method in methods.items() if name in method.__code__.co_names}
         assert users <= replaced, f"{name} is called by {users}: {POPEN}"
@@ -181,14 +182,14 @@ def test_what_the_helpers_look_up(helper, name) -> None:
     assert function.__closure__ is None, f"{helper} has become a closure: {POPEN}"
 
 
-@pytest.mark.parametrize(("method", "names"), _gevent.seams().items(), ids=_gevent.seams())
+@pytest.mark.parametrize(("method", "names"), gevent.seams().items(), ids=gevent.seams())
 def test_what_is_borrowed_where_gevent_has_patched(method, names) -> None:
     function = getattr(subprocess.Popen, method)
     missing = set(names) - set(function.__code__.co_names)
-    assert not missing, f"Popen.{method} no longer looks up {missing}. {MOVED}_gevent.py"
-    assert function.__closure__ is None, f"Popen.{method} has become a closure. {MOVED}_gevent.py"
+    assert not missing, f"Popen.{method} no longer looks up {missing}. {MOVED}_core/gevent.py"
+    assert function.__closure__ is None, f"Popen.{method} has become a closure. {MOVED}_core/gevent.py"
     source = inspect.getsource(subprocess.Popen.__init__)
-    assert source.count("io.open(") == 3, f"{MOVED}_gevent.py"
+    assert source.count("io.open(") == 3, f"{MOVED}_core/gevent.py"
 
 
 def test_every_public_name_is_there() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import pidfds
 from tests.support.kernel import injected, strace
 from tests.support.proc import DEATH, LIFE, children_of, cmdline, wait_for
 from tests.support.trees import RUN
@@ -88,7 +88,7 @@ def test_asyncio() -> None:
 @pytest.mark.parametrize("option", ["--parent-fd", "--parent-pid"])
 def test_a_parent_that_is_gone(option: str) -> None:
     gone = subprocess.Popen(["true"])
-    pidfd = _native.pidfd_open(gone.pid)
+    pidfd = pidfds.open(gone.pid)
     gone.wait()
     value = pidfd if option == "--parent-fd" else gone.pid
     done = subprocess.run(

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from orphanguard import _native, subprocess
+from orphanguard import subprocess
+from orphanguard._core import lifelines
 from tests.support.kernel import as_root
 from tests.support.proc import DEATH
 from tests.support.trees import LEAVER, public_run, supervised
@@ -141,10 +142,10 @@ def test_bad_input(keywords: dict[str, Any], error: type[Exception]) -> None:
 def test_a_containment_that_is_not_to_be_had() -> None:
     code = """if True:
         import os, sys
-        import orphanguard._supervisor
+        import orphanguard._core.supervisor
         from orphanguard import GuardUnavailable, subprocess
         subprocess.run(["true"], tree=True)
-        orphanguard._supervisor.RUN = sys.argv[1]
+        orphanguard._core.supervisor.RUN = sys.argv[1]
         fds = len(os.listdir("/proc/self/fd"))
         os.setresuid(65534, 65534, 65534)
         try:
@@ -165,8 +166,8 @@ def test_a_containment_that_is_not_to_be_had() -> None:
 def test_the_next_lifeline_kills() -> None:
     """A supervisor changes the signal of its own lifeline to SIGCONT. The next child must not get that signal."""
     subprocess.run(["true"], tree=True)
-    held, _gives_back = _native.child()
-    _native.lifeline_open(held, pdeathsig=False)
+    held, _gives_back = lifelines.held()
+    lifelines.open(held, pdeathsig=False)
     assert fcntl.fcntl(held.lifeline, F_GETSIG) == signal.SIGKILL
 
 

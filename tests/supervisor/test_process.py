@@ -15,6 +15,7 @@ import pytest
 
 import orphanguard
 from orphanguard import GuardUnavailable
+from orphanguard._core import supervisor
 from orphanguard.multiprocessing import _below, _spawn
 from tests.support.proc import DEATH, LIFE, children_of, wait_for
 from tests.support.trees import left
@@ -274,9 +275,8 @@ def test_a_containment_that_is_not_to_be_had(method: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_supervisor_cannot_be_executed(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from orphanguard import _supervisor
 
-    for module in _below, _spawn, _supervisor:
+    for module in _below, _spawn, supervisor:
         monkeypatch.setattr(module, "RUN", "/nonexistent/orphanguard-run")
     process = orphanguard.get_context(method).Process(target=exits, args=(tmp_path / "ran",), tree=True)
     with pytest.raises(OSError, match="No such file or directory"):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from orphanguard import _native
+from orphanguard._core import lifelines
 from tests.support.proc import DEATH, LIFE, state, wait_for
 from tests.support.trees import RUN
 from tests.support.witness import ACTOR, Watched, marked
@@ -18,16 +18,16 @@ from tests.support.witness import ACTOR, Watched, marked
 PARENT = (
     ACTOR
     + """
-from orphanguard import _native
+from orphanguard._core import lifelines, spawning
 from orphanguard._bin import RUN
 kept = []
 def start():
-    held, gives_back = _native.child()
-    _native.lifeline_open(held, pdeathsig=True)
+    held, gives_back = lifelines.held()
+    lifelines.open(held, pdeathsig=True)
     lifeline = held.lifeline
     arguments = [RUN, f"--lifeline-fd={lifeline}", f"--parent-pid={os.getpid()}", "sh", "-c", sys.argv[2]]
     arguments = [os.fsencode(each) for each in arguments]
-    _native.spawn(_native.spawn_request(held), [os.fsencode(RUN)], arguments, keep_fds=[lifeline])
+    spawning.spawn(spawning.request(held), [os.fsencode(RUN)], arguments, keep_fds=[lifeline])
     print(held.pid, flush=True)
     kept.append((held, gives_back))
 run_in(sys.argv[1], start)
@@ -55,8 +55,8 @@ def test_on_a_lifeline(thread: str, stopped: bool) -> None:
 
 
 def test_a_lifeline_of_somebody_elses() -> None:
-    held, _gives_back = _native.child()
-    _native.lifeline_open(held, pdeathsig=False)
+    held, _gives_back = lifelines.held()
+    lifelines.open(held, pdeathsig=False)
     arguments = [RUN, f"--lifeline-fd={held.lifeline}", "echo", "it ran"]
     done = subprocess.run(arguments, pass_fds=[held.lifeline], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (125, "")

@@ -7,10 +7,10 @@ import os
 import re
 from pathlib import Path
 
-from orphanguard import _native
+from orphanguard._core import lifelines
 
 #: The real function: a test may replace it, and a plugin's fixture may keep the replacement until after ours.
-_open = _native.lifeline_open
+_open = lifelines.open
 
 
 def in_flight(fd: int | str, pid: int | str = "self") -> int:
@@ -31,10 +31,10 @@ def settle() -> None:
 
     A start does both: it looks at some of the children that were dropped before their end.
     """
-    held, _gives_back = _native.child()
+    held, _gives_back = lifelines.held()
     _open(held, pdeathsig=False)
-    _native.lifeline_let_go(held)  # as if a child were armed on it: then the next child can have the slot
-    _native.lifeline_give_back(held)
+    lifelines.let_go(held)  # as if a child were armed on it: then the next child can have the slot
+    lifelines.give_back(held)
 
 
 def open_fds() -> dict[int, str]:

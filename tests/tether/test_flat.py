@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from orphanguard._guard import FLAT
+from orphanguard._core.guard import FLAT
 from tests.support.kernel import PROGRAMS, SOCKETS
 from tests.support.proc import DEATH, LIFE
 from tests.support.witness import ACTOR, METHODS, Parent, Watched, family, parent
@@ -124,7 +124,7 @@ def test_what_is_said() -> None:
     release."""
     program = f"""{ACTOR}
 import filtered, orphanguard
-from orphanguard._guard import FLAT, current_guard
+from orphanguard._core.guard import FLAT, current_guard
 filtered.refuse("socketpair", 1)
 context = orphanguard.get_context("fork")
 def child(): print(FLAT in current_guard().defeated_by)

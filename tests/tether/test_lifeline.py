@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import lifelines
 from tests.support.fdtable import tethers
 from tests.support.kernel import as_root
 from tests.support.proc import DEATH, LIFE, wait_for
@@ -137,17 +137,17 @@ def test_the_owner_is_the_child_and_then_nobody() -> None:
     process.start()
     held = process._popen.child.held
     assert held.lifeline == -1
-    assert wait_for(lambda: _native.lifeline_owner(held)) == process.pid  # the child arms itself when it runs
+    assert wait_for(lambda: lifelines.owner(held)) == process.pid  # the child arms itself when it runs
     process.kill()
     process.join()
     assert held.strand == -1
-    assert _native.lifeline_owner(held) == 0
+    assert lifelines.owner(held) == 0
     process.close()
 
 
 def test_loaded_before_there_is_a_child() -> None:
-    held, _gives_back = _native.child()
-    _native.lifeline_open(held, pdeathsig=False)
+    held, _gives_back = lifelines.held()
+    lifelines.open(held, pdeathsig=False)
     assert fcntl.fcntl(held.lifeline, F_GETSIG) == signal.SIGKILL
     assert fcntl.fcntl(held.lifeline, fcntl.F_GETFL) & fcntl.FASYNC
     assert fcntl.fcntl(held.lifeline, fcntl.F_GETOWN) == 0
@@ -158,11 +158,11 @@ F_GETSIG = 11  # linux/fcntl.h
 
 GIVEN_BACK = """
 import os, signal, sys, threading, orphanguard
-from orphanguard import _native
+from orphanguard._core import lifelines
 def start():  # in a thread that ends: no PDEATHSIG helps
     program = orphanguard.Popen(["sleep", "1000"], guard=sys.argv[1] == "True")
     if program._child:
-        _native.lifeline_give_back(program._child.held)
+        lifelines.give_back(program._child.held)
     other = orphanguard.Popen(["sleep", "1000"])
     print(program.pid, other.pid, flush=True)
     programs.append((program, other))
@@ -190,13 +190,13 @@ def test_a_lifeline_that_is_given_back_too_early(guard: bool) -> None:
 def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
     def places() -> list[tuple[int, int]]:
         """The places of the next three children."""
-        three = [_native.child() for _ in range(3)]
+        three = [lifelines.held() for _ in range(3)]
         for held, _ in three:
-            _native.lifeline_open(held, pdeathsig=False)
+            lifelines.open(held, pdeathsig=False)
         found = [(held.strand, held.slot) for held, _ in three]
         for held, _ in three:
-            _native.lifeline_let_go(held)  # as if a child were armed on it: then the next children can have the place
-            _native.lifeline_give_back(held)
+            lifelines.let_go(held)  # as if a child were armed on it: then the next children can have the place
+            lifelines.give_back(held)
         return found
 
     with contextlib.ExitStack() as stack:
@@ -205,7 +205,7 @@ def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
         stack.callback(program.kill)
         held = program._child.held
         place = held.strand, held.slot
-        _native.lifeline_give_back(held)
+        lifelines.give_back(held)
         assert place not in places()
         assert place not in places()
     assert place in places()

@@ -22,9 +22,9 @@ SOFT, HARD = 64, 400
 SETUP = f"""
 import array, resource, socket
 import orphanguard
-from orphanguard import _native
-from orphanguard._guard import FLAT
-from orphanguard._probe import lifeline
+from orphanguard._core import lifelines
+from orphanguard._core.guard import FLAT
+from orphanguard.doctor import lifeline
 orphanguard.Popen, orphanguard.PreexecFn, orphanguard.die_with_parent
 context = orphanguard.get_context("fork")
 context.Process(target=int)  # loads the module: another user may not be able to read it
@@ -98,8 +98,8 @@ def test_the_first_one_above_the_soft_limit() -> None:
 def test_more_children_than_the_soft_limit_allows_in_flight() -> None:
     """The children's descriptions alone are more than the soft limit."""
     with user() as running:
-        running.ask("held = [_native.child() for _ in range(150)]; say(done=True)")
-        many = "for each, _ in held: _native.lifeline_open(each, pdeathsig=False); _native.lifeline_let_go(each)"
+        running.ask("held = [lifelines.held() for _ in range(150)]; say(done=True)")
+        many = "for each, _ in held: lifelines.open(each, pdeathsig=False); lifelines.let_go(each)"
         running.tell(f"exec({many!r})")
         assert running.ask("say(flat=[each.flat for each, _ in held])")["flat"] == [0] * 150
         assert running.ask("say(refused=refused())") == {"refused": errno.ETOOMANYREFS}
@@ -124,7 +124,7 @@ ARMED = """
 import sys
 def child():
     orphanguard.die_with_parent()
-    said = "the child closes all its fds" in orphanguard._guard.current_guard().defeated_by
+    said = "the child closes all its fds" in orphanguard._core.guard.current_guard().defeated_by
     os.closerange(3, 1000)
     os.write(1, b'{"said": %s}\\n' % str(said).lower().encode())
     signal.pause()

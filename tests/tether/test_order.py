@@ -9,7 +9,7 @@ from tests.support.proc import DEATH, LIFE
 
 CHANGED = (
     f"Linux {os.uname().release} does not take the queues of sockets apart as those before it (5.10 to 7.3): "
-    "csrc/tether.c, 'The nest'"
+    "csrc/shim/tether.c, 'The nest'"
 )
 TRIED = max(TRIALS, 3)
 

@@ -38,14 +38,14 @@ handler = ctypes.CFUNCTYPE(None)(lambda: os.read(reader, 1) and None)
 register = getattr(libc, "__register_atfork", None) or libc.pthread_atfork
 register(None, None, handler, None)  # older than our at-fork handlers
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import lifelines
 context = orphanguard.get_context("fork")
 def start():  # in another thread, so no PDEATHSIG helps
     processes = [context.Process(target=time.sleep, args=(1000,)) for _ in range(2)]
     for process in processes:
         process.start()
         if sys.argv[1] == "given back" and process is processes[0]:
-            _native.lifeline_give_back(process._popen.child.held)
+            lifelines.give_back(process._popen.child.held)
     print([process.pid for process in processes], flush=True)
     sys.stdin.readline()
     os.write(writer, b"gg")

@@ -187,23 +187,23 @@ def wait_in_the_child() -> None:
 def test_a_forked_process_that_needs_its_registry_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal handler, or another thread, makes the registry while it is being made. A child in it must not be
     lost."""
-    from orphanguard import _waiting
+    from orphanguard._core import waiting
 
     made = []
 
-    class Interrupted(_waiting.Registry):
+    class Interrupted(waiting.Registry):
         def __init__(self) -> None:
             super().__init__()
             if not made:
                 made.append(self)
-                made.append(_waiting.registry())
+                made.append(waiting.registry())
 
     with monkeypatch.context() as patched:
-        patched.setattr(_waiting, "_registry", _waiting._registry)
-        patched.setattr(_waiting._registry, "owner", 0)  # as in a forked process
-        patched.setattr(_waiting, "Registry", Interrupted)
-        first, handlers = _waiting.registry(), made[1]
-    _waiting._lost.clear()
+        patched.setattr(waiting, "_registry", waiting._registry)
+        patched.setattr(waiting._registry, "owner", 0)  # as in a forked process
+        patched.setattr(waiting, "Registry", Interrupted)
+        first, handlers = waiting.registry(), made[1]
+    waiting._lost.clear()
     assert first is handlers
 
 
@@ -240,9 +240,9 @@ class InterruptedLock:
 @pytest.mark.parametrize("operation", range(1, 9))
 def test_a_wait_that_is_interrupted_at_its_lock(start, monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
     """The next thread that waits must not believe that this thread sleeps in the epoll, nor find the lock held."""
-    from orphanguard import _waiting
+    from orphanguard._core import waiting
 
-    registry = _waiting.registry()
+    registry = waiting.registry()
     process, other = start(2)
     timer = threading.Timer(0.05, process.kill)
     timer.start()

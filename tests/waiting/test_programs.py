@@ -15,7 +15,7 @@ import weakref
 import pytest
 
 import orphanguard
-from orphanguard import _waiting
+from orphanguard._core import waiting
 from tests.support.proc import DEATH
 
 WAYS = {
@@ -111,8 +111,8 @@ def test_output_is_still_to_be_had(start) -> None:
 
 
 def test_those_who_never_wait_pay_nothing(start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_waiting.Registry, "_watch", None)
-    monkeypatch.setattr(_waiting.Registry, "ended", None)
+    monkeypatch.setattr(waiting.Registry, "_watch", None)
+    monkeypatch.setattr(waiting.Registry, "ended", None)
     [process] = start()
     assert not process._child.watched
     process.kill()
@@ -170,7 +170,7 @@ def test_threads_begin_to_wait_for_one_that_others_reap(start) -> None:
         assert results == [[process]] * 2
         assert not process._child.watched
         assert process._child.pidfd < 0
-    assert not _waiting.registry()._live
+    assert not waiting.registry()._live
 
 
 def test_dropped_while_it_is_watched(start, worker) -> None:
@@ -264,10 +264,10 @@ def test_a_signal_handler_waits_for_the_one_that_is_being_added(
 ) -> None:
     """The child has been reaped when the interrupted thread goes on, and the number of its pidfd may be another
     file's."""
-    registry = _waiting.registry()
+    registry = waiting.registry()
     [process] = start(1, ("true",))
     taken: list[object] = []
-    tell = _waiting.Registry._tell
+    tell = waiting.Registry._tell
 
     def take(self, handle) -> None:
         tell(self, handle)
@@ -282,7 +282,7 @@ def test_a_signal_handler_waits_for_the_one_that_is_being_added(
     number = process._child.pidfd
     with monkeypatch.context() as patched:
         patched.setattr(registry, "_epoll", Handler(registry._own_epoll(), process, before))
-        patched.setattr(_waiting.Registry, "_tell", take)
+        patched.setattr(waiting.Registry, "_tell", take)
         assert orphanguard.wait([process], DEATH) == [process]
     [process] = start()
     if takes == "process":
@@ -361,9 +361,9 @@ def test_an_epoll_that_takes_no_more(start, monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError(28, "epoll_ctl")
 
     with monkeypatch.context() as patched:
-        epoll = Handler(_waiting.registry()._own_epoll(), None, False)
+        epoll = Handler(waiting.registry()._own_epoll(), None, False)
         patched.setattr(epoll, "register", full, raising=False)
-        patched.setattr(_waiting.registry(), "_epoll", epoll)
+        patched.setattr(waiting.registry(), "_epoll", epoll)
         for _ in range(2):
             with pytest.raises(OSError, match="epoll_ctl"):
                 orphanguard.wait([process], timeout=0)

@@ -1,11 +1,11 @@
-"""``Process(tree=)``: a worker whose parent is a supervisor, which ends all that the worker starts.
+"""``Process(tree=)``: puts a worker below a supervisor, which ends everything that the worker starts.
 
-A spawned worker is the supervisor's command. A forked one is not: a forked child, the parent's or its fork server's,
-forks once more. The second is the worker, and the first becomes its supervisor by exec, so the parent's memory is not
-kept twice. The worker is held until its supervisor has told the parent that it is ready, and dies with it from the
-start.
+A spawned worker is the supervisor's command (_spawn.py). For the two other start methods the forked child, the parent's
+or its fork server's, forks once more. The second process is the worker. The first process executes orphanguard-run and
+so becomes the worker's supervisor: no copy of the parent's memory stays in it.
 
-For CPython 3.10 to 3.15, and no private part of it.
+The worker dies with its supervisor from the start. The worker's own code does not run until the supervisor has told
+the parent that it is ready. Needs orphanguard-run's ``--child-pid``, and no private part of CPython (3.10 to 3.15).
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .. import _gevent, _native
 from .._bin import RUN
-from .._errors import GuardUnavailable, not_executable
-from .._fds import close, pipe
-from .._supervisor import STATUS, Options, Supervisor, command
-from . import _process, _stdlib
+from .._core import arming, forking, gevent, supervised
+from .._core.errors import GuardUnavailable, not_executable
+from .._core.fds import close, pipe
+from .._core.supervisor import STATUS, Options, Supervisor, command
+from .._stdlib import multiprocessing as seam
 from ._arrival import GO, arrive_forked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
-    from .._pidfd import Child
+    from .._core.child import Child
 
 
 class Held:
-    """The parent's side of a forked worker's start."""
+    """The parent's side: a forked worker that is held until its supervisor is ready.
+
+    Owns the supervisor's pipes and the pipe ``go``, over which the worker is told to run.
+    """
 
     def __init__(self, child: Child, options: Options) -> None:
         self._child = child
@@ -39,16 +41,16 @@ class Held:
         self.go_r, self.go_w = pipe(keep_from_forks=True)
 
     def fork(self) -> int:
-        """As ``os.fork()``; the pid is the supervisor's, and what returns 0 is the worker."""
-        pid = _native.fork_armed()
+        """Takes the place of ``os.fork()``: returns the supervisor's pid in the parent, and 0 in the worker."""
+        pid = forking.fork_armed()
         if pid == 0:
             split(self._child.lifeline, self.supervisor.fds, self.go_r.fd, self.supervisor.arguments)
-            supervised(self.supervisor.containment, self.supervisor.signal)
+            supervised.enter(self.supervisor.containment, self.supervisor.signal)
             self.supervisor.close()
         return pid
 
     def release(self) -> None:
-        """Returns when the supervisor is ready; the worker runs from here on."""
+        """Waits until the supervisor is ready, and lets the worker run. OSError if the supervisor has failed."""
         self.supervisor.started()
         self.supervisor.await_command(self._child.pidfd)
         os.write(self.go_w.fd, GO)
@@ -59,17 +61,20 @@ class Held:
 
 
 def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) -> None:
-    """In a forked child that is armed on ``lifeline``: returns in its own child, when that may run.
+    """Runs in a forked child that is armed on ``lifeline``, and makes two processes of it: supervisor and worker.
 
-    ``fds`` and ``arguments`` are a `Supervisor`'s; over the pipe ``go`` the worker is told to run.
+    Returns in the worker, when the parent has let it run. ``fds`` and ``arguments`` are those of the parent's
+    `Supervisor`; ``go`` is the read end of the pipe over which the worker is told to run. A failure goes to the parent
+    over the status pipe, as orphanguard-run would report it.
     """
     supervisor = os.getpid()
     worker = supervisor
     try:
-        _native.rehearse_pdeathsig()  # while a refusal can be told: the worker inherits this thread's seccomp filters
-        worker = _gevent.fork_function()()
+        # The worker inherits this thread's seccomp filters. It could not report a refusal; this process can.
+        arming.rehearse_pdeathsig()
+        worker = gevent.fork_function()()
         if worker == 0:
-            _native.arm_pdeathsig(9, supervisor)
+            arming.arm_pdeathsig(9, supervisor)
             if os.read(go, 1) != GO:
                 os._exit(127)
             close(go)
@@ -80,7 +85,7 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
             os.execv(RUN, command(lifeline, *fds, *arguments, f"--child-pid={worker}"))
         except OSError as error:
             raise not_executable(RUN, error, RUN) from None
-    except BaseException as error:  # a signal handler's, too: nothing of the caller's may run here
+    except BaseException as error:  # also a signal handler's: no code of the caller's may run here
         if worker != 0:
             what = "supervisor"
             if isinstance(error, GuardUnavailable):
@@ -93,40 +98,27 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
         os._exit(127)
 
 
-class Supervised:
-    """In a worker: what it is under."""
-
-    def __init__(self, containment: str, signal: int) -> None:
-        self.worker = os.getpid()
-        self.supervisor = os.getppid()  # 0 in a pid namespace
-        self.containment = containment
-        self.signal = signal
-
-
-def supervised(containment: str, signal: int) -> None:
-    _native.supervised = Supervised(containment, signal)
-
-
-# --- in a worker that was not forked from its parent; see _arrival.py
+# --- called in a worker that was not forked from its parent: see _arrival.py
 
 
 def arrive_spawned_below(lifeline: int, containment: str, signal: int) -> None:
+    """Tells a spawned worker that it is below a supervisor, which is armed on the description of ``lifeline``."""
     os.set_inheritable(lifeline, False)
-    supervised(containment, signal)
-    _process.below = lifeline
+    supervised.enter(containment, signal, lifeline)
 
 
-def arrive_forked_below(arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], *what: Any) -> None:
-    """In a fork server's child.
+def arrive_forked_below(
+    arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], containment: str, signal: int
+) -> None:
+    """Arms a fork server's child, and returns in its worker when the parent has let it run.
 
-    ``arrival``: what `arrive_forked` is told. ``indexes``: those of `Supervisor.fds`, and of the pipe that holds the
-    worker.
+    ``arrival``: the arguments of `arrive_forked`. ``indexes``: the indexes of `Supervisor.fds` and of the pipe ``go``,
+    as the parent has sent them through the server.
     """
     arrive_forked(*arrival)
-    lifeline = _native.armed()
-    *fds, go = [_stdlib.forkserver_inherited_fd(index) for index in indexes]
+    lifeline = arming.armed()
+    *fds, go = [seam.forkserver_inherited_fd(index) for index in indexes]
     split(lifeline, fds, go, arguments)
     for fd in fds:
         close(fd)
-    supervised(*what)
-    _process.below = lifeline
+    supervised.enter(containment, signal, lifeline)
