@@ -1,4 +1,4 @@
-"""The safety net: a test that leaves a process, fd or thread behind fails, whatever it asserted."""
+"""The safety net: a test that leaves a process, an fd or a thread behind fails, whatever it asserts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support import fdtable
 from tests.support.proc import children
 from tests.support.starts import foreign_fork
 
-# Where the suite runs in the background, a shell or nohup has had these ignored, and programs inherit that.
+# Where the suite runs in the background, a shell or nohup ignores these signals, and programs would inherit that.
 for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_signal) == signal.SIG_IGN:
         signal.signal(_signal, signal.SIG_DFL)
 
 
 def _tethers() -> int:
-    """Another one may be in use than before, but there are no more."""
+    """The number of tethers. Another tether may be in use than before the test, but there must be no more."""
     fdtable.settle()
     return len(fdtable.tethers())
 
@@ -35,7 +35,7 @@ _first_fork = functools.cache(foreign_fork)
 
 
 def _settle() -> None:
-    """What the process makes once and keeps: not a leak of the test that happens to come first."""
+    """Makes what the process makes once and keeps. Else it would look like a leak of the first test."""
     waiting.registry()._own_epoll()
     resource_tracker.ensure_running()
     _first_fork()
@@ -55,11 +55,11 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         tethers = max(_tethers() - before[2], 0)
         left = {fd: what for fd, what in fdtable.open_fds().items() if before[3].get(fd) != what}
         if keeps_server:
-            # The server and its alive pipe stay, as they do in the standard library.
+            # The fork server and its alive pipe stay, as in the standard library.
             alive -= {forkserver._forkserver._forkserver_pid}
             left = {fd: what for fd, what in left.items() if not what.startswith("pipe:")}
         if forkserver._forkserver._forkserver_pid is not None:
-            tethers = max(tethers - 2, 0)  # on its own one 63 starts may have failed; one more is made then
+            tethers = max(tethers - 2, 0)  # one more when 63 starts have failed on its own
         if not (alive or threads or tethers or left) or time.monotonic() > deadline:
             break
         time.sleep(0.01)
@@ -71,7 +71,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def many_fds() -> Iterator[None]:
-    """Room for 4,096, for programs that are started as well. The usual soft limit is 1,024."""
+    """A soft limit of 4,096 fds, also for programs that the test starts. The usual one is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= hard < 4096:
         pytest.skip(f"needs 4096 fds, and the hard limit is {hard}")

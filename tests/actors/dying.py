@@ -82,7 +82,7 @@ def report_and_stay(queue) -> None:
 def main() -> None:
     kind, thread, call = sys.argv[1:]
     assert signal.SIGUSR1
-    eval(call)  # is use enough: the shim is loaded before the fork
+    eval(call)  # loads the shim before the fork
     method = kind if kind in ("fork", "spawn", "forkserver") else "fork"
     ctx = multiprocessing.get_context(method)
     queue = ctx.Queue()

@@ -32,7 +32,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def blocked(call, *args, **options) -> int:
-    """The pid of what ``call`` starts, and does not return from."""
+    """The pid of the program that ``call`` starts and waits for."""
     before = set(children_of(os.getpid()))
     threading.Thread(target=call, args=args, kwargs=options, daemon=True).start()
     return wait_for(lambda: set(children_of(os.getpid(), "sleep")) - before).pop()

@@ -1,4 +1,4 @@
-"""A start that fails raises OSError and leaves nothing behind: no process, zombie, fd or thread."""
+"""A start of a `Process` that fails raises OSError and leaves no process, zombie, fd or thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_out_of_fds_at_any_point(method: str, thread: str, tree: bool) -> None:
     context = orphanguard.get_context(method)
 
     def run() -> None:
-        # The resource tracker and the fork server, before it gets tight.
+        # Starts the resource tracker and the fork server while there are fds.
         first = context.Process(target=nothing, tree=tree)
         first.start()
         first.join()
@@ -72,7 +72,7 @@ def test_each_step_of_a_fork_start(monkeypatch: pytest.MonkeyPatch, module: Modu
 
 
 def test_no_room_in_the_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last step: the child is there already, waits at its gate or runs, and is taken back."""
+    """The last step of a start fails. The child exists already, waits at its gate or runs, and is ended."""
     from orphanguard._core import waiting
 
     def fail(*args: object) -> None:
@@ -102,13 +102,13 @@ def test_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         process.start()
     assert inventory() == before
     monkeypatch.undo()
-    process.start()  # nothing was spent
+    process.start()  # the failed start has used up nothing
     process.join()
     assert process.exitcode == 0
 
 
 def test_an_at_fork_hook_that_forks() -> None:
-    """It gets the arming that was meant for our child: that one is ended, and the start refused."""
+    """The hook's child gets the lifeline that was meant for ours. So our child is ended, and the start is refused."""
     program = """
 import os, signal, orphanguard
 once = [True]
@@ -136,7 +136,7 @@ print("then", process.exitcode)
     [("fork", "clone:when=2"), ("spawn", "clone3"), ("fork", "clone,clone3"), ("spawn", "clone,clone3")],
 )
 def test_the_kernel_refuses_to_clone(method: str, calls: str) -> None:
-    """The child; or its tether as well, which is made by the first clone()."""
+    """It refuses the child, or the process that makes the tether, which is the first clone()."""
     program = ACTORS / "failing_start.py"
     command = [*injected(f"{calls}:error=EAGAIN"), sys.executable, program, method]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -144,7 +144,7 @@ def test_the_kernel_refuses_to_clone(method: str, calls: str) -> None:
 
 
 def test_program_that_cannot_be_executed() -> None:
-    """The executable of spawn: the error of execve() comes back, as subprocess would raise it."""
+    """The error of spawn's execve() comes back to the parent, as subprocess would raise it."""
     from multiprocessing import spawn
 
     context = orphanguard.get_context("spawn")

@@ -1,4 +1,4 @@
-"""A start of a program that fails raises OSError and leaves nothing behind: no process, zombie, fd or thread."""
+"""A start of a program that fails raises OSError and leaves no process, zombie, fd or thread."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_out_of_fds_at_any_point(way: str, thread: str) -> None:
 
 
 def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the shim reports."""
+    """Whichever error the shim reports."""
     subprocess.run(["true"])
     before = inventory()
     for code, error in ((errno.ENOMEM, OSError), (errno.EAGAIN, BlockingIOError), (errno.EPERM, PermissionError)):
@@ -63,7 +63,7 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @strace
 @pytest.mark.parametrize("error", ["EAGAIN", "ENOMEM", "EPERM"])
 def test_the_kernel_refuses_to_clone(error: str) -> None:
-    """A resource that is short is an OSError as it is in the standard library; a refusal is GuardUnavailable."""
+    """Want of a resource is an OSError as in the standard library. A refusal is GuardUnavailable."""
     raised = "GuardUnavailable" if error == "EPERM" else {"EAGAIN": "BlockingIOError", "ENOMEM": "OSError"}[error]
     statement = (
         "error = None\n"

@@ -1,4 +1,4 @@
-"""A program may close our fds while children live, and get their numbers for its own: we touch nothing of that."""
+"""A program closes our fds while children live, and gets their numbers for files of its own. We do not touch those."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.kernel import injected, strace
 
-# As if this kernel had no pidfs (before Linux 6.9): pidfds are told apart by /proc then.
+# As before Linux 6.9, which has no pidfs: there we tell pidfds apart by /proc.
 OLD = injected("fstatfs:error=ENOSYS")
 KERNELS = [
     pytest.param((), id="pidfs"),
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     victim = subprocess.Popen(["sleep", "1000"])
     number, epoll = process.sentinel, orphanguard._core.waiting.registry()._epoll.fileno()
     os.closerange(3, 20000)
-    resource_tracker._resource_tracker._fd = None  # the standard library would close it by its number
+    resource_tracker._resource_tracker._fd = None  # else the standard library would close that number
     mine = [os.pidfd_open(victim.pid) for _ in range(40)]
     os.close(epoll)
     my_epoll = select.epoll()

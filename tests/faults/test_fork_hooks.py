@@ -1,4 +1,4 @@
-"""Hooks of ``os.register_at_fork``, on both sides of a start: they run before the child may be known or be ended."""
+"""Hooks of ``os.register_at_fork`` run on both sides of a start, before the parent knows the child or may end it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(program: str) -> str:
 
 @pytest.mark.parametrize("waits", ["parent", "child"])
 def test_one_side_may_wait_for_the_other(waits: str) -> None:
-    """The child's own code waits for the parent; its hooks do not, nor do the parent's wait for more than those."""
+    """The gate holds the child's own code until the parent has its pidfd. It must not hold the child's hooks."""
     tells = {"parent": "child", "child": "parent"}[waits]
     program = f"""
 reader, writer = os.pipe()
@@ -50,7 +50,8 @@ def test_the_child_ends_in_its_hook() -> None:
 
 @pytest.mark.parametrize("reaped", ["signal.signal(signal.SIGCHLD, signal.SIG_IGN)", ""], ids=["unseen", "by a hook"])
 def test_the_child_ends_in_its_hook_and_is_reaped(reaped: str) -> None:
-    """Its pid may be somebody else's before there is a pidfd: none is taken for it, and nothing of its own has run."""
+    """The pid may be another process's before the parent has a pidfd. No other process is taken for the child, and the
+    child's own code has not run."""
     program = f"""
 {reaped}
 def until_reaped():
@@ -65,7 +66,7 @@ start(lambda: print("ran", flush=True))
 
 
 def test_another_process_has_got_its_pid() -> None:
-    """Simulated: the child is reaped, and what os.fork() seems to have returned is a child of another thread."""
+    """Simulated: the child is reaped, and os.fork() returns the pid of a child of another thread."""
     program = """
 import threading
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -98,7 +99,7 @@ done.set()
 
 
 def test_an_exception_between_the_fork_and_the_gate() -> None:
-    """In the child: it ends there, and does not get into the code that comes after its parent's start()."""
+    """The child ends there, and does not run the code that comes after start() in its parent."""
     program = """
 parent = os.getpid()
 def interrupt(*_): raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""An exception out of a signal handler, in the middle of a start or a wait of a program, leaves nothing behind."""
+"""A signal handler raises in the middle of a start or a wait of a program, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ for _ in range(rounds):
         import traceback
         frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
         inside += "__init__" in frames
-        lost = process is None and "__init__" not in frames  # between Popen's return and the name: nobody's fault
+        lost = process is None and "__init__" not in frames  # between Popen's return and the assignment: nobody's fault
         if lost:
             [os.kill(int(pid), 9) for pid in state()[1]]
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -98,7 +98,7 @@ def test_a_handler_raises_in_the_middle_of_a_wait(timeout: float | None) -> None
 
 
 def test_run_kills_what_it_started_when_a_handler_raises() -> None:
-    """As the standard library's; the fixture sees to it that nothing is left."""
+    """run() does so as in the standard library. The fixture sees that nothing is left."""
     before = signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)

@@ -1,4 +1,4 @@
-"""An exception out of a signal handler, in the middle of a start or a join, leaves no process, zombie or fd."""
+"""A signal handler raises in the middle of a start or a join, and no process, zombie or fd is left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pause(): signal.pause()
 def state():
     with open(f"/proc/self/task/{os.getpid()}/children") as children:
         pids = children.read().split()
-    # A fork server that was interrupted ends; the standard library reaps it when it needs another one.
+    # An interrupted fork server ends. The standard library reaps it when it needs another fork server.
     if method == "forkserver":
         pids = [pid for pid in pids if ") Z " not in open(f"/proc/{pid}/stat").read()]
     return len(os.listdir("/proc/self/fd")), len(pids)
@@ -48,11 +48,11 @@ for _ in range(rounds):
         signal.setitimer(signal.ITIMER_REAL, 0)
     except Interrupted:
         interrupted += 1
-    except (OSError, EOFError) as error:  # what the interrupted call makes of it
+    except (OSError, EOFError) as error:  # the interrupted call turns the exception into its own
         interrupted += 1
     try:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except Interrupted:  # after another error
+    except Interrupted:  # the timer has fired after another error
         pass
     if process.pid is not None:
         process.kill(); process.join(); process.close()
@@ -63,14 +63,14 @@ while (after := state())[1] > before[1] and time.monotonic() < deadline:
 # An exception that arrives during a system call is raised at its return: what os.pipe() has just made is lost then,
 # in any Python program.
 lost = after[0] - before[0]
-# One less: the last start that was interrupted has ended the fork server.
+# There may be one process less: the last interrupted start has ended the fork server.
 print(interrupted > 2, "no process left" if after[1] <= before[1] else f"left: {before} -> {after}", end="; ")
-# Each start may make a fork server anew, with a dozen fds of the standard library's, if the last one was interrupted.
+# After an interrupted start the next one may make a new fork server, with a dozen fds of the standard library.
 allowed = interrupted if method == "forkserver" else max(8, interrupted // 3)
 print("fds fine" if lost <= allowed else f"{lost} fds lost in {interrupted}")
 """
 
-# How many bytecodes there are between two that are tried.
+# Every so many bytecodes one is tried.
 STRIDES = {
     "fork": 3,
     "fork tree": 11,
@@ -106,7 +106,7 @@ def test_interrupted_anywhere(method: str, rounds: int, tree: tuple[str, ...]) -
 
 
 def test_interrupted_right_after_the_fork() -> None:
-    """The child's pid is lost with the return of os.fork(); it waits at its gate."""
+    """The exception loses the child's pid, which os.fork() returns. The child waits at its gate, and ends there."""
     program = f"""{ACTOR}
 import ctypes, functools, orphanguard
 from tests.support.starts import everything as state
@@ -133,7 +133,7 @@ except Interrupted:
 def test_an_interrupted_join_is_made_good(
     after: str, timeout: float | None, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The safety net looks for the zombie and the fds."""
+    """`nothing_left` of conftest.py looks for the zombie and the fds."""
     context = orphanguard.get_context("fork")
     process = context.Process(target=int)
     process.start()

@@ -1,4 +1,4 @@
-"""A signal handler may ask for a child at any moment, also while the main thread is asking for the same one."""
+"""A signal handler may ask for a child at any moment, also while the main thread asks for the same child."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import orphanguard
 faulthandler.dump_traceback_later(40, exit=True)
 method, told_by_kernel = sys.argv[1], sys.argv[2] == "True"
 context = orphanguard.get_context(method)
-if not told_by_kernel:  # a kernel before Linux 6.15: the status is there once
+if not told_by_kernel:  # as before Linux 6.15: the status can be read once
     orphanguard._core.pidfds.reaped_status = lambda *_: None
 live = []
 
@@ -25,7 +25,7 @@ def look(*_):
 
 def look_often(*_):
     look()
-    signal.setitimer(signal.ITIMER_REAL, 0.0005)  # again only now: handlers must not pile up
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)  # only now, so that handlers do not pile up
 
 signal.signal(signal.SIGCHLD, look)
 signal.signal(signal.SIGALRM, look_often)
@@ -54,7 +54,7 @@ def test_they_ask_too(method: str, told_by_kernel: bool) -> None:
 
 
 def test_a_handler_waits_while_its_thread_waits() -> None:
-    """orphanguard.wait() inside a handler that has interrupted orphanguard.wait(): both hear of their own."""
+    """A handler interrupts orphanguard.wait(), and calls it too. Both calls hear of their own child."""
     program = """
 import faulthandler, os, signal
 import orphanguard
@@ -77,7 +77,8 @@ assert orphanguard.wait([inner, outer], 0) in ([inner, outer], [outer, inner])
 
 
 def test_a_handler_has_interrupted_a_holder_of_the_childs_lock() -> None:
-    """It wants the registry's, which another thread has, who wants that child's: nobody may wait for the other."""
+    """The handler wants the registry's lock. Another thread has it, and wants the child's lock. There must be no
+    deadlock."""
     program = """
 import faulthandler, os, signal, threading
 import orphanguard
@@ -95,7 +96,7 @@ with child._lock:  # this thread was about to reap it
     thread.start()
     entered.wait()
     registry.sweep()  # the handler, in this thread
-    # Both return: with nothing while the other thread sleeps in the epoll, else with what this one may reap itself.
+    # wait() returns nothing while the other thread sleeps in the epoll, else the child, which this thread may reap.
     assert registry.wait([process], 0.01) in ([], [process])
 thread.join()
 assert heard == [process] and process.exitcode == 0

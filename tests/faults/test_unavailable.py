@@ -1,4 +1,4 @@
-"""Where the kernel can't keep the promise, nothing is started: `GuardUnavailable` names what is missing and why."""
+"""Where the kernel can't keep the promise nothing is started. `GuardUnavailable` says what is missing, and why."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_refused(method: str, call: str, named: str, error: str, when: str) -> N
     assert "seccomp" in told
     assert "could outlive its parent" in told
     if method == "forkserver" and when == "before":
-        return  # the server has been started, and stays, as after any start
+        return  # the fork server has started, and stays as after any start
     assert left == "nothing left"
 
 
@@ -71,21 +71,21 @@ TREES = [
 @pytest.mark.parametrize("call", ["prctl", "fcntl", "setown", "pidfd_open", "clone", "close_range"])
 @pytest.mark.parametrize("method", TREES)
 def test_a_tree_runs_or_is_refused(method: str, call: str, thread: str, needs_root_for) -> None:
-    """Whatever single call is refused: never one that looks started and is dead."""
+    """Whichever single call is refused, no tree looks started and is dead."""
     needs_root_for("user=" in method, "only root can start a program as somebody else")
     *ran, told, left = start(method, thread, call, "EPERM", "before")
     if told == "started, exit code 0":
         assert "the child ran" in ran
         return
-    assert told.startswith(("GuardUnavailable EPERM ", "PermissionError "))  # os.fork()'s own
+    assert told.startswith(("GuardUnavailable EPERM ", "PermissionError "))  # PermissionError comes from os.fork()
     assert ran == []
-    if not method.startswith("forkserver"):  # the server has been started, and stays
+    if not method.startswith("forkserver"):  # the fork server has started, and stays
         assert left == "nothing left"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", *PROGRAMS])
 def test_in_another_thread_pdeathsig_is_not_needed(method: str) -> None:
-    """It would not be armed there; the lifeline keeps the promise alone."""
+    """A child of another thread arms no PDEATHSIG: the lifeline alone keeps the promise."""
     assert start(method, "other", "prctl", "EPERM", "before")[:2] == ["the child ran", "started, exit code 0"]
 
 
@@ -97,7 +97,7 @@ def test_pdeathsig_is_not_needed_for_another_signal(how: str) -> None:
 
 @pytest.mark.parametrize("guard", [True, False])
 def test_a_program_that_gets_no_pidfd_is_taken_back(guard: bool) -> None:
-    """Only a hook of the user's makes it come after the start."""
+    """With a hook of the user's the pidfd is opened after the start. Without one it comes with the start."""
     told, left = start(f"Popen(preexec_fn=os.getpid, guard={guard})", "main", "pidfd_open", "EPERM", "before")[-2:]
     assert told.startswith("GuardUnavailable EPERM [Errno 1] pidfd_open: ")
     assert left == "nothing left"
@@ -105,7 +105,7 @@ def test_a_program_that_gets_no_pidfd_is_taken_back(guard: bool) -> None:
 
 @pytest.mark.parametrize("method", ["spawn", *PROGRAMS])
 def test_without_close_range(method: str) -> None:
-    """Old seccomp profiles refuse it; then the fds are closed one by one."""
+    """Old seccomp profiles refuse close_range. Then the fds are closed one by one."""
     assert start(method, "main", "close_range", "EPERM", "before")[:2] == ["the child ran", "started, exit code 0"]
 
 
@@ -113,7 +113,7 @@ def test_without_close_range(method: str) -> None:
 @pytest.mark.parametrize("call", SOCKETS)
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver", *PROGRAMS, "Popen(death_signal=15)", *TREES])
 def test_without_sockets(method: str, call: str, when: str, needs_root_for) -> None:
-    """No start fails: a child can be without a tether."""
+    """No start fails: a child can be flat, without a tether."""
     needs_root_for("user=0" in method, "only root can start a program as somebody else")
     if method.startswith("forkserver") and call in ("sendmsg", "recvmsg"):
         pytest.skip("the standard library's fork server is sent fds as well")
@@ -128,7 +128,7 @@ def test_it_is_an_oserror() -> None:
 
 
 def test_a_child_that_cannot_arm_itself_does_not_run() -> None:
-    """What was allowed in the rehearsal and is refused in the child: it ends, and says why, before it runs."""
+    """The parent's rehearsal succeeds, and the child fails. The child says why, and ends before it runs."""
     program = """
 import os, orphanguard
 from orphanguard._core import lifelines
@@ -136,7 +136,7 @@ process = orphanguard.get_context("fork").Process(target=print, args=("the child
 open_lifeline = lifelines.open
 def broken(held, pdeathsig):
     open_lifeline(held, pdeathsig=pdeathsig)
-    # Nothing that can be armed: F_SETOWN works, poll does not hang up.
+    # This fd is no lifeline: F_SETOWN works, and poll() never says that the parent is gone.
     os.dup2(os.open("/", os.O_RDONLY), held.lifeline)
     os.close(held.lifeline)
 lifelines.open = broken
@@ -176,7 +176,7 @@ _bin.RUN = _bin.LAUNCH = "/nonexistent/program"
 
 @pytest.mark.parametrize("how", STARTS)
 def test_a_supervisor_that_is_not_there_is_named(how: str) -> None:
-    """And not the program that was to run under it."""
+    """The message names the supervisor, and not the program that was to run under it."""
     error = without_programs(STARTS[how]).stderr.splitlines()[-1]
     assert error.startswith("orphanguard.GuardUnavailable: [Errno 2] /nonexistent/program: No such file")
     assert "nothing was started" in error

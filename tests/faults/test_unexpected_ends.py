@@ -1,4 +1,4 @@
-"""Starts whose child, or whose caller, does something unexpected in the middle. Each was found by reading."""
+"""Starts in whose middle the child or the caller does something unexpected. Each case was found by reading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.witness import Token
 
 LATE = """
 import os, signal, sys
-if __name__ == "__mp_main__": os._exit(5)  # an import that fails, say
+if __name__ == "__mp_main__": os._exit(5)  # as an import that fails would
 import orphanguard
 from orphanguard._core import polling
 from orphanguard.multiprocessing import _forkserver
@@ -40,7 +40,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("tree", [(), ("tree",)], ids=["", "tree"])
 def test_a_fork_servers_child_that_ends_before_it_has_read_all(tree: tuple[str, ...], tmp_path: Path) -> None:
-    """It has been started, and has ended; the parent neither raises nor dies of SIGPIPE."""
+    """The child has started and ended. The parent neither raises nor dies of SIGPIPE."""
     program = tmp_path / "program.py"
     program.write_text(LATE)
     command = [sys.executable, program, *tree]
@@ -50,7 +50,7 @@ def test_a_fork_servers_child_that_ends_before_it_has_read_all(tree: tuple[str, 
 
 @pytest.mark.parametrize("call", ["send_signal(0)", "terminate()", "kill()"])
 def test_a_forked_child_does_not_wait_for_a_thread_that_it_has_not(call: str) -> None:
-    """That thread is asking for the program's end when this process forks."""
+    """At the fork another thread holds the program's lock. The fork has the lock, and not the thread."""
     program = orphanguard.Popen(["sleep", "1000"])
     with held_by_another_thread(program._child._lock):
         assert in_a_fork(lambda: eval(f"program.{call}", {"program": program})) == 5
@@ -67,7 +67,7 @@ def test_a_copy_of_one_that_is_waited_for() -> None:
 
 
 def test_a_failed_start_in_a_loop_does_not_wait_for_what_the_program_has_started() -> None:
-    """It may keep the pipes open."""
+    """A process that the program has started may keep the pipes open."""
     token = Token()
 
     def refuse(loop: object, coroutine: object, **kwargs: object) -> None:

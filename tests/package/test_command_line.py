@@ -87,7 +87,7 @@ def test_a_parent_that_is_gone_before(command: list[str]) -> None:
 
 @pytest.mark.parametrize(("option", "left"), [("", 2), ("--parent-pid=$$", 0)])
 def test_a_caller_that_ends_at_once(option: str, left: int) -> None:
-    """Documented, not wanted: while Python starts, nobody can know who the parent was, unless it has said so."""
+    """Documented, not wanted: the caller ends while Python starts. Then only --parent-pid tells who the parent was."""
     token = Token()
     script = f'"$@" {option} -- sleep 1000 &'
     python = COMMANDS["python -m"]

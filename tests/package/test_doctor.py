@@ -69,7 +69,7 @@ def test_what_is_refused_is_named(call: str, error: str, refused: dict[str, str]
 
 @pytest.mark.parametrize("call", ["socketpair", "sendmsg", "recvmsg", "setsockopt"])
 def test_a_tether_is_not_needed(call: str) -> None:
-    """Where it is refused children are guarded less well, and are guarded."""
+    """Where the kernel refuses a tether, children are flat: guarded, but less well."""
     status, found = examine(FILTERED + DOCTOR, call, "EPERM")
     assert status == 0
     assert found["lifeline"]["ok"] is True
@@ -89,7 +89,7 @@ def test_plain() -> None:
 
 
 def test_fds_are_closed_without_close_range() -> None:
-    """The supervisor where a seccomp filter refuses that: the end of the file arrives all the same."""
+    """A seccomp filter refuses close_range to the supervisor. The end of the command's output arrives all the same."""
     program = FILTERED + "os.execv(sys.argv[3], sys.argv[3:])"
     command = [
         sys.executable,

@@ -43,7 +43,7 @@ def test_elsewhere_than_on_linux() -> None:
 
 
 def test_the_shim_exports_nothing_but_itself() -> None:
-    """Hidden visibility: no symbol of ours can clash with, or be replaced by, another library's."""
+    """Hidden visibility: no symbol of another library can clash with ours, or replace one."""
     from orphanguard._core import _shim
 
     symbols = subprocess.run(

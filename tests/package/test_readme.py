@@ -1,8 +1,8 @@
 """README's own code: each line of "What you have, what you write", and each block, taken out of the text and run.
 
-A line is run in a parent that is killed, with the same line unguarded as its control. Real: pytest, http.server,
-PyTorch where it is installed, npm where it is. uv, gunicorn, jupyter, npx and chromium are small stand-ins that start
-what those do: a process in a session of its own, and one that is not.
+A line runs in a parent that is killed. Its control is the same line unguarded. pytest and http.server are real, and so
+are PyTorch and npm where they are installed. uv, gunicorn, jupyter, npx and chromium are small stand-ins, which start
+what the real ones do: a process in a session of its own, and another one.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Row:
     unguarded: tuple[str, str]  #: what is replaced by what
     before: str = ""
     after: str = ""
-    processes: int = 0  #: so many besides the parent; 0: it starts the stand-in
+    processes: int = 0  #: so many besides the parent; 0: the line starts the stand-in
     weaker: str = ""  #: without this the guard is not enough
 
 
@@ -167,7 +167,7 @@ def sleepers(token: Token) -> list[int]:
 
 
 def left(word: str, cell: str, where: tuple[Path, Token], within: float) -> list[int]:
-    """Who is left of what the cell has started, when its parent has been killed."""
+    """The pids that are left of what the cell has started, when its parent has been killed."""
     folder, token = where
     parent = subprocess.Popen(
         command_of(word, cell, folder), cwd=folder, env=token.environment, stdin=-1, stdout=subprocess.DEVNULL
@@ -266,7 +266,7 @@ NAMESPACE = ["unshare", *AS_ROOT, "--pid", "--fork", "--mount-proc"]
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_entry_point(guarded: bool, where: tuple[Path, Token]) -> None:
-    """Process 1 of a container is told to end by SIGTERM, which does nothing to a process 1 that has no handler."""
+    """A container is told to end by a SIGTERM to its process 1. Without a handler process 1 ignores it."""
     folder, token = where
     if subprocess.run([*NAMESPACE, "true"], stderr=-1, check=False).returncode:
         pytest.skip("this host gives us no pid namespace")
@@ -296,14 +296,15 @@ def test_python_blocks(block: str, where: tuple[Path, Token]) -> None:
 @pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
 @pytest.mark.parametrize("guarded", [True, False])
 def test_the_example(guarded: bool, where: tuple[Path, Token]) -> None:
-    """As typed: what it prints, and whom pgrep finds afterwards. Others may run an example.py meanwhile."""
+    """Runs the example as typed, and looks at what it prints and whom pgrep finds. Other users may run an example.py
+    too."""
     folder, token = where
     example = BLOCKS[0] if guarded else BLOCKS[0].replace("from orphanguard", "from multiprocessing")
     assert BLOCKS[0].startswith("# example.py\n")
     (folder / "example.py").write_text(example)
     run, look = (shlex.split(line, comments=True) for line in LINES[3:5])
     options = {"cwd": folder, "env": token.environment, "timeout": DEATH}
-    with open(folder / "said", "w") as said:  # no pipe: who is left would hold it open
+    with open(folder / "said", "w") as said:  # a file, since whatever is left would hold a pipe open
         assert subprocess.run(run, stdout=said, check=False, **options).returncode == -signal.SIGKILL
     assert re.fullmatch(r"parent \d+ children \d+ \d+ \d+\n", (folder / "said").read_text())
     if guarded:

@@ -1,4 +1,4 @@
-"""Where we lean on what others may change: private parts of the standard library, gevent, PyInstaller.
+"""The seams, where we lean on what others may change: private parts of the standard library, gevent, PyInstaller.
 
-A test here fails with the name of the file that leans on what has moved.
+A seam that moves fails a test, which names the file of ours that leans on it. The control is the stock library beside.
 """

@@ -1,5 +1,7 @@
-"""Where we lean on private parts of multiprocessing and subprocess: fails with a clear message when a new Python
-moves them."""
+"""Private parts of multiprocessing and subprocess are still where we lean on them.
+
+When a new Python moves one, the failure names the file of ours that leans on it.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def test_the_children_that_are_known() -> None:
 
 
 def test_a_moved_seam_is_refused_and_not_ignored() -> None:
-    """Never a child that is started past a seam that is no longer there."""
+    """No child is started past a seam that is gone: the replacement raises."""
     with pytest.raises(RuntimeError, match="no longer looks up no_such_name"):
         seam.replaced(process.BaseProcess.start, no_such_name=None)
 
@@ -77,7 +79,7 @@ def test_a_moved_seam_is_refused_and_not_ignored() -> None:
 
 
 def test_the_request_that_popen_makes() -> None:
-    """Its arguments come by position, in the order in which Popen._spawn names them; none is new."""
+    """Its arguments come by position, in the order of the parameters of Popen._spawn, and none is new."""
     wanted = list(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]
     known = ["args", "executable", "preexec_fn", *list(inspect.signature(popen_seam.Popen._spawn).parameters)[4:]]
     assert wanted == known[: len(wanted)], POPEN
@@ -99,7 +101,7 @@ def test_the_request_that_popen_makes() -> None:
     seen: list[Popen] = []
     with pytest.raises(ZeroDivisionError):
         Popen(["a program"], stdin=-1, stdout=-1, stderr=-1, cwd="/", umask=0o77, start_new_session=True)
-    assert len(seen[0].pipes) == 6, POPEN  # and they are closed: conftest.py
+    assert len(seen[0].pipes) == 6, POPEN  # conftest.py sees that they are closed
 
 
 def test_how_popen_makes_its_pipes() -> None:
@@ -121,7 +123,8 @@ def test_what_popen_wants_to_find_after_a_start() -> None:
     assert subprocess.Popen._child_created is False, POPEN  # what __del__ finds after a start that has failed
 
 
-#: Methods of Popen that wait for a program or signal it by its pid: ours, and those that only they call.
+#: Methods of Popen that wait for a program by its pid, or signal it so: those that we replace, and those that only the
+#: replaced ones call.
 BY_PID = {"_internal_poll", "_wait", "send_signal"}, {"_execute_child", "_try_wait", "_wait_pidfd"}
 
 
@@ -154,7 +157,7 @@ def test_what_leads_to_our_methods(method, seam) -> None:
 
 
 def test_how_dropped_ones_are_polled() -> None:
-    """By a start, with _deadstate; so does __del__ ask, and adds what still runs."""
+    """A start polls them with _deadstate. __del__ polls in the same way, and keeps a program that still runs."""
     for function in (subprocess.Popen.__del__, subprocess._cleanup):
         assert "_internal_poll(_deadstate=" in inspect.getsource(function), POPEN
     assert "_active.append(self)" in inspect.getsource(subprocess.Popen.__del__), POPEN

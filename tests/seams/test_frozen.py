@@ -1,4 +1,7 @@
-"""Programs made by PyInstaller, with no option for us: one folder and one file, built once for all workers."""
+"""Programs that PyInstaller makes, as one folder and as one file, with no option for our sake.
+
+They are built once for all pytest workers.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tests.support.proc import DEATH, LIFE
 from tests.support.witness import ACTORS, Parent
 
 pytest.importorskip("PyInstaller")
-pytestmark = pytest.mark.timeout(400)  # the build
+pytestmark = pytest.mark.timeout(400)  # the build takes long
 
 SPEC = f"""
 analysis = Analysis([{str(ACTORS / "frozen.py")!r}])
@@ -42,7 +45,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Frozen:
-    """One that runs: `program` is the process of its Python, and what has started that one is `parent`'s child."""
+    """A frozen program that runs. `program` is the process of its Python; `parent` is what has started that process."""
 
     def __init__(self, programs: Path, kind: str, *arguments: str) -> None:
         # Where a one-file program leaves its files when what has started it is killed.
@@ -82,7 +85,7 @@ def test_children_survive_unguarded(programs: Path, kind: str) -> None:
 
 
 def test_what_has_started_a_one_file_program_is_killed(programs: Path) -> None:
-    """It only unpacks, waits and cleans up: the program lives on, and its children with it."""
+    """The first process of a one-file program only unpacks, waits and cleans up. The program lives on without it."""
     with Frozen(programs, ONE_FILE, "guarded") as frozen:
         frozen.parent.kill(signal.SIGKILL)
         assert frozen.parent.ended() == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""In programs that gevent has patched, before or after the import: other greenlets run while one waits."""
+"""Programs that gevent has patched, before or after our import: other greenlets run while one waits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OUT |= {"orphanguard.wait": [0]}
 
 
 def test_other_greenlets_run_meanwhile(order: str) -> None:
-    """One of them does what the other waits for."""
+    """Another greenlet does what the first one waits for. If none could run, the first would wait for ever."""
     said = told(order, "cooperative")
     assert {name: value for line in said for name, value in line.items()} == OUT
 

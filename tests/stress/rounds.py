@@ -1,6 +1,6 @@
 """Ten thousand starts and joins leave nothing: no fd, zombie, thread, and no memory that grows. `make stress`.
 
-Usage: rounds.py [ROUNDS [METHOD ...]]. A round of spawn or forkserver costs much more than one of fork: a tenth
+Usage: rounds.py [ROUNDS [METHOD ...]]. A round of spawn or forkserver costs much more than a round of fork, so a tenth
 and a fifth as many are made.
 """
 

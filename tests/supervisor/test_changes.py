@@ -1,6 +1,6 @@
 """What a supervisor changes for the command, as README says under "What `tree=` changes".
 
-Each is what happens today, and not what should: whoever mends one changes that line of README.
+Each test says what happens today, not what should happen. If one of them is mended, its line of README changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TREES = [{"tree": True}, {"tree": "cgroup"}, {"tree": "pidns"}]
 
 
 def python(program: str, **how: Any) -> Any:
-    """A command that runs ``program``, under ``Popen(**how)``; skips where that containment is not to be had."""
+    """A command that runs ``program``, under ``Popen(**how)``; skips the test where that containment is unavailable."""
     guarded = how.pop("guarded", True)
     popen = orphanguard.Popen if guarded else standard.Popen
     try:
@@ -70,7 +70,7 @@ def test_a_signal_to_the_parent_comes_back(how: dict[str, Any]) -> None:
 
 
 def test_in_a_pid_namespace_the_parent_is_the_whole_group() -> None:
-    """Which the program leads here: it would be this process's own without the new session."""
+    """The program leads the group here. Without the new session the group would be the test runner's own."""
     group = """
 import os, signal, time
 go = os.pipe()
@@ -99,8 +99,8 @@ input()
     ("to", "how", "times"), [("group", {"tree": True}, 2), ("it", {"tree": True}, 1), ("group", {}, 1)]
 )
 def test_a_signal_to_the_group_may_come_twice(to: str, how: dict[str, Any], times: int) -> None:
-    """Once from whoever sends it, once from the supervisor; two become one if the first is still pending when the
-    second comes, so here the supervisor is stopped until the first has been handled."""
+    """The sender signals the command, and the supervisor passes the signal on. Two signals become one if the first is
+    still pending when the second comes. So the supervisor is stopped here until the command has handled the first."""
     program = python(COUNTS, start_new_session=True, **how)
     assert program.stdout.readline() == "up\n"
     if to == "it":
@@ -166,7 +166,7 @@ import subprocess, sys, time
 workers = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
 print("up", flush=True)
 sys.stdin.read()
-time.sleep(0.2)  # the end of the file and the lifeline's signal come at the same time: some see the former
+time.sleep(0.2)  # the end of stdin and the lifeline's signal come at the same time: some programs see the former
 for worker in workers:
     worker.kill()
 """

@@ -17,7 +17,7 @@ from tests.support.witness import Watched
 
 
 def report_of(*wrapper: str, **options) -> dict[str, str]:
-    """What a process can see of where it is."""
+    """What a process sees of its surroundings, below ``wrapper``."""
     program = """
 import json, os, signal
 fds = {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in range(100) if os.path.islink(f"/proc/self/fd/{fd}")}
@@ -49,7 +49,7 @@ def test_the_command_inherits_what_it_would(setup: str) -> None:
 
 
 def test_ends_of_files_arrive_as_without_it() -> None:
-    """The command closes its output and lives on; nobody else has it open."""
+    """The command closes its output and lives on. The supervisor must not keep it open."""
     read, write = os.pipe()
     script = f"echo up; exec sleep 1000 >&- 2>&- <&- {write}>&-"
     with running("bash", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[write]) as (
@@ -72,7 +72,7 @@ def test_stderr_that_is_a_pipe_ends_too() -> None:
 
 
 def test_nobody_reads_the_status() -> None:
-    """A full pipe, and one without a reader: the supervisor neither waits nor dies."""
+    """The status pipe is full, or has no reader: the supervisor neither waits nor dies."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     with contextlib.suppress(BlockingIOError):

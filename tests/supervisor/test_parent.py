@@ -1,4 +1,4 @@
-"""Whom a supervisor watches: the process that has started it, and nobody who has adopted it since."""
+"""A supervisor watches the process that started it, and not the process that has adopted it since."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.proc import DEATH, LIFE, children_of, cmdline, wait_for
 from tests.support.trees import RUN
 from tests.support.witness import ACTORS, Token, marked
 
-# The supervisor is held at a call that comes before its look at its parent, until that is gone; for longer, the
-# younger program that keeps the lifeline's write end open.
+# strace holds the supervisor at a call that comes before its look at its parent, until the parent is gone. It holds for
+# longer the younger program, which keeps the lifeline's write end open.
 HELD = ("signalfd4:delay_enter=1000000:when=1", "close_range:delay_enter=2500000:when=1")
 SUBREAPER = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
@@ -28,7 +28,7 @@ def survivors(*arguments: str, within: float) -> list[int]:
     actor = [sys.executable, str(ACTORS / "adopted.py"), *arguments]
     tracer = subprocess.Popen([sys.executable, "-c", SUBREAPER, *injected(*HELD), *actor], env=token.environment)
     try:
-        # strace stays as long as anybody that it traces.
+        # strace ends with the last process that it traces.
         tracer.wait(timeout=within)
     except subprocess.TimeoutExpired:
         return token.holders()
@@ -47,12 +47,12 @@ def test_the_parent_is_gone_before_its_supervisor_looks(how: str) -> None:
 
 @strace
 def test_unnamed_it_takes_its_adopter_for_its_parent() -> None:
-    """The control: so it was before it was told."""
+    """The control: a supervisor that is not told its parent watches its adopter, and the tree survives."""
     assert survivors("Popen", "unnamed", within=6) != []
 
 
 def watched_by(supervisor: int) -> int:
-    """The pid that the pidfd given to it is of."""
+    """The pid of the process that the supervisor has been given a pidfd of."""
     words = Path(f"/proc/{supervisor}/cmdline").read_text().split("\0")
     [fd] = [word.partition("=")[2] for word in words if word.startswith("--parent-fd=")]
     lines = Path(f"/proc/{supervisor}/fdinfo/{fd}").read_text().splitlines()
@@ -113,7 +113,7 @@ SUBSHELLS = {
 
 @pytest.mark.parametrize("where", SUBSHELLS)
 def test_in_a_subshell(where: str) -> None:
-    """There $$ still is the script's pid; its death ends the tree."""
+    """In a subshell $$ still is the pid of the script. Its death ends the tree."""
     script = SUBSHELLS[where].replace('"$@"', '"$1" --parent-pid=$$ -- sleep 1000', 1) if where == "plain" else None
     script = script or f'set -- "$1" --parent-pid=$$ -- sleep 1000; {SUBSHELLS[where]}; :'
     with marked("sh", "-c", script + "; :", "sh", RUN) as (parent, token):
@@ -125,7 +125,7 @@ def test_in_a_subshell(where: str) -> None:
 
 
 def test_the_one_in_between_may_end() -> None:
-    """It was not named."""
+    """The shell in between was not named by --parent-pid, so its end is not the parent's."""
     script = 'me=$$; sh -c \'"$1" --parent-pid=$2 -- sleep 1000 & wait\' sh "$1" $me & wait; read forever'
     with marked("sh", "-c", script, "sh", RUN, stdin=subprocess.PIPE) as (parent, token):
         wait_for(lambda: running(token, "sleep"))
@@ -141,7 +141,7 @@ def test_the_one_in_between_may_end() -> None:
 
 @pytest.mark.parametrize("shell", ["exec ", ""], ids=["exec", "last command"])
 def test_a_shell_that_becomes_the_supervisor(shell: str) -> None:
-    """$$ is the supervisor's own pid then, which must not be its own witness."""
+    """Then $$ is the pid of the supervisor itself, which must not wait for its own end."""
     script = f'{shell}"$0" --parent-pid=$$ -- echo "it ran"'
     done = subprocess.run(["bash", "-c", script, RUN], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (125, "")

@@ -79,8 +79,8 @@ def test_without_tree_they_survive(name: str) -> None:
 @pytest.mark.parametrize("thread", ["main", "ended"])
 @pytest.mark.parametrize("what", ["os.closerange(3, 2000)", "os.execvp('sleep', ['sleep', '1000'])", "process = None"])
 def test_the_parent_is_alive(what: str, thread: str) -> None:
-    """Whatever it does to itself: its pidfd tells the supervisor of its death, and nothing else does."""
-    with family("ignores SIGTERM", "{'tree': True}", thread) as tree:  # of which nobody ends by himself
+    """The tree lives whatever the parent does to itself: only the parent's pidfd tells the supervisor of its death."""
+    with family("ignores SIGTERM", "{'tree': True}", thread) as tree:  # in this tree no process ends by itself
         assert tree.parent.stdin is not None
         tree.parent.stdin.write(f"{what}; print('done', flush=True)\n".encode())
         tree.parent.stdin.flush()
@@ -106,8 +106,8 @@ def test_in_a_better_containment(containment: str, victims: str, needs_containme
         watched.kill()
         watched.close(kill=False)
         if containment == "cgroup" and victims == "supervisor":
-            assert len(tree.left(within=LIFE)) >= 2  # docs/design.md: as the subreaper
-        elif containment == "pidns" or victims == "parent":  # else it is as the supervisor had the time or not
+            assert len(tree.left(within=LIFE)) >= 2  # as with the subreaper: docs/design.md
+        elif containment == "pidns" or victims == "parent":  # else it depends on which of the two dies first
             assert tree.left(within=DEATH) == []
 
 
@@ -143,7 +143,7 @@ def test_kill_is_for_the_tree(stopped: str | None) -> None:
         process.kill()
         assert process.wait(DEATH) == -signal.SIGKILL
         assert token.holders() == []
-        process.kill()  # and then does nothing
+        process.kill()  # does nothing any more
 
 
 def test_terminate_is_for_the_tree() -> None:
@@ -158,7 +158,7 @@ def test_terminate_is_for_the_tree() -> None:
 
 
 def test_terminate_with_a_grace() -> None:
-    """Who ignores SIGTERM is killed after it."""
+    """Processes that ignore SIGTERM are killed after the grace."""
     with supervised("trap '' TERM; " + LEAVER + "echo ready; sleep 1000; :", 3, grace=0.2, stdout=standard.PIPE) as (
         process,
         token,
@@ -173,7 +173,7 @@ def test_a_grace_is_not_waited_out() -> None:
     script = "trap 'exit 7' TERM; sleep 1000 & echo ready; wait"
     with supervised(script, 2, grace=1000, stdout=standard.PIPE) as (process, token):
         process.stdout.readline()
-        # Until then it is a shell, which may lose a signal while it resets its traps.
+        # Until it executes sleep it is a shell, which may lose a signal while it resets its traps.
         wait_for(lambda: "sleep\n" in [Path(f"/proc/{pid}/comm").read_text() for pid in token.holders()])
         process.terminate()
         assert process.wait(DEATH) == 7
@@ -205,7 +205,7 @@ def test_send_signal_is_for_the_command() -> None:
 
 
 def test_a_signal_leaves_a_stopped_command_stopped() -> None:
-    """As without a supervisor: it is pending."""
+    """The signal is pending, as without a supervisor."""
     with supervised("sleep 1000; :", 2, tree=True) as (process, _):
         process.send_signal(signal.SIGSTOP)
         wait_for(lambda: state(process.command_pid) == state(process.pid) == "T")
@@ -263,7 +263,7 @@ def test_asyncio() -> None:
 
 
 def test_a_wait_sleeps() -> None:
-    """Nobody polls: not we, and not the supervisor."""
+    """Neither the parent nor the supervisor polls: the supervisor does not run at all."""
     with (
         supervised("exec sleep 1000", 1, tree=True) as (process, _),
         open(f"/proc/{process.pid}/schedstat") as schedstat,

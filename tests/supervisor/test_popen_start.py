@@ -44,7 +44,7 @@ def test_as_the_standard_library_starts_it(keywords: dict[str, Any], hook: dict[
 
 @as_root
 def test_as_another_user() -> None:
-    """The supervisor stays who it is, so it can end whoever the program becomes."""
+    """The supervisor keeps its own uid, so it can end the program as another user."""
     script = "echo $(id -u) $(id -g) $(id -G); " + LEAVER + "sleep 1000; :"
     who = {"user": 65534, "group": 65533, "extra_groups": [5, 6]}
     with supervised(script, 3, tree=True, stdout=standard.PIPE, text=True, **who) as (process, token):
@@ -58,7 +58,7 @@ def test_as_another_user() -> None:
 
 
 def test_its_fds() -> None:
-    """The program has what it would have, and nothing of the supervisor's."""
+    """The program has the fds that it would have without a supervisor, and none of the supervisor's."""
     reader, writer = os.pipe()
     script = "ls /proc/self/fd"
     for keywords in {"pass_fds": [writer]}, {"close_fds": False}, {}:
@@ -103,7 +103,7 @@ def test_errors_are_the_standard_librarys(keywords: dict[str, Any]) -> None:
         assert (ours.errno, ours.filename) == (theirs.errno, theirs.filename)
     del ours, theirs
     gc.collect()
-    assert standard._active == []  # where those are that were dropped while they ran
+    assert standard._active == []  # no program was dropped while it ran
 
 
 def test_a_script_without_an_interpreter(tmp_path) -> None:
@@ -164,7 +164,7 @@ def test_a_containment_that_is_not_to_be_had() -> None:
 
 
 def test_the_next_lifeline_kills() -> None:
-    """A supervisor turns its own to SIGCONT."""
+    """A supervisor changes the signal of its own lifeline to SIGCONT. The next child must not get that signal."""
     subprocess.run(["true"], tree=True)
     held, _gives_back = lifelines.held()
     lifelines.open(held, pdeathsig=False)
@@ -172,7 +172,7 @@ def test_the_next_lifeline_kills() -> None:
 
 
 def test_a_control_pipe_that_the_program_has_closed(tmp_path) -> None:
-    """Its number may be a file's by then."""
+    """By then the number may be a file's, which must not be written to."""
     with supervised("exec sleep 1000", 1, tree=True) as (process, _):
         control = process._child.supervisor._control.fd
         with open(tmp_path / "file", "wb") as file:
@@ -183,5 +183,5 @@ def test_a_control_pipe_that_the_program_has_closed(tmp_path) -> None:
             assert process.poll() is None
             os.kill(process.command_pid, signal.SIGKILL)
             process.wait()
-            os.close(control)  # it has been left alone
+            os.close(control)  # the start has left it open
         assert (tmp_path / "file").read_bytes() == b""

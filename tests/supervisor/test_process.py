@@ -1,4 +1,4 @@
-"""`Process(tree=)`: what a Python worker starts ends with it, in all three start methods."""
+"""`Process(tree=)`: all that a worker starts ends with it, in all three start methods."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def family(tmp_path: Path):
-    """Starts a parent whose worker has started three processes; they share a token."""
+    """Starts a parent whose worker starts three processes. All have the same token."""
     token = Token()
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
@@ -103,7 +103,7 @@ ALIVE = {
     [(method, what) for method in METHODS for what in ALIVE if what != "server" or method == "forkserver"],
 )
 def test_the_parent_is_alive(family, method: str, what: str) -> None:
-    """Whatever it does to itself, and whatever becomes of its fork server."""
+    """The tree lives whatever the parent does to itself, and whatever becomes of its fork server."""
     parent, supervisor, worker = family(method)
     helpers = [pid for pid in children_of(parent.pid) if pid != supervisor]
     wait_for(lambda: len(left(family.token, parent.pid, supervisor, worker, *helpers, within=0)) == 3)
@@ -118,7 +118,7 @@ def test_the_parent_is_alive(family, method: str, what: str) -> None:
 
 
 def test_the_fork_server_is_stock(family) -> None:
-    """It was started by plain multiprocessing, and may outlive us all."""
+    """Plain multiprocessing has started the server, which may outlive the parent."""
     parent, _, _ = family("forkserver", "stock")
     [server] = [pid for pid in children_of(parent.pid) if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()]
     watched = Watched([server])
@@ -143,13 +143,14 @@ def test_one_of_the_two_is_killed(family, method: str, victim: str) -> None:
     those = (parent.pid, supervisor, worker, *helpers)
     below = wait_for(lambda: len(found := left(family.token, *those, within=0)) == 3 and found)
     os.kill(worker if victim == "worker" else supervisor, signal.SIGKILL)
-    # If it is the supervisor, the worker's own guard ends that, and what it has started survives: docs/design.md.
+    # If the supervisor dies, the worker dies by its own guard, and what the worker has started survives:
+    # docs/design.md.
     assert left(family.token, parent.pid, *helpers, *(below if victim == "supervisor" else [])) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_at_random_times(family, method: str) -> None:
-    """Also while the worker is held, and the supervisor is made of its elder brother."""
+    """Some moments are in the middle of a start: the worker waits, and its parent becomes its supervisor by an exec."""
     for _ in range(5):
         parent, _, _ = family(method, "for ever", size=2)
         time.sleep(random.uniform(0, 0.3))
@@ -235,7 +236,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_order_to_one_that_has_ended(method: str, tmp_path: Path) -> None:
-    """Is no SIGPIPE, for those who have that one's default action."""
+    """kill() after the end must not raise SIGPIPE, whose default action would end the caller."""
     script = tmp_path / "script.py"
     script.write_text(SIGPIPE)
     assert subprocess.check_output([sys.executable, script, method], text=True) == "alive\n"
@@ -265,7 +266,7 @@ def test_what_the_worker_knows_of_its_guard(method: str) -> None:
 @pytest.mark.starts_fork_server
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_a_containment_that_is_not_to_be_had(method: str, tmp_path: Path) -> None:
-    """The worker is there already then. It does not run."""
+    """The worker exists already when the start fails, and does not run."""
     process = orphanguard.get_context(method).Process(target=exits, args=(tmp_path / "ran",), tree="pidns")
     with pytest.raises(GuardUnavailable, match="can't be moved into a pid namespace"):
         process.start()

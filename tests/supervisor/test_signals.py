@@ -76,7 +76,7 @@ def test_the_end_of_the_control_fd_is_no_order() -> None:
 @MODES
 @pytest.mark.parametrize("sig", [signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN])
 def test_it_stops_and_continues_with_the_command(mode: str, sig: signal.Signals) -> None:
-    # In a group that has a parent in the session: in an orphaned one nobody stops by SIGTSTP.
+    # The group has a parent in the session. In an orphaned process group SIGTSTP stops nobody.
     with running(f"--tree={mode}", "sleep", "1000", process_group=0) as (process, command):
         os.kill(command, sig)
         _, status = os.waitpid(process.pid, os.WUNTRACED)
@@ -103,7 +103,7 @@ def test_the_command_is_killed_while_both_are_stopped(mode: str) -> None:
 @MODES
 @pytest.mark.parametrize("whom", ["the group", "the supervisor"])
 def test_stopped_and_continued_in_quick_succession(mode: str, whom: str) -> None:
-    """However the two are interleaved: neither stays stopped."""
+    """Neither process stays stopped, however the stops and the SIGCONTs are interleaved."""
     with running(f"--tree={mode}", "sleep", "1000", process_group=0) as (process, command):
         for _ in range(100):
             os.kill(command, signal.SIGSTOP)

@@ -39,7 +39,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("stopped", [False, True], ids=["", "stopped"])
 @pytest.mark.parametrize("thread", ["main", "ended"])
 def test_on_a_lifeline(thread: str, stopped: bool) -> None:
-    """Whichever thread has started it; and it wakes when it is stopped at the parent's death."""
+    """Whichever thread starts the supervisor. And a stopped supervisor wakes when the parent dies."""
     command = [sys.executable, "-c", PARENT, thread, "setsid sleep 1000 & sleep 1000; :"]
     with marked(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as (parent, token):
         supervisor = int(parent.stdout.readline())
@@ -63,7 +63,7 @@ def test_a_lifeline_of_somebody_elses() -> None:
 
 
 def above(child, *options: str) -> int:
-    """Forks a process that forks ``child`` and becomes its supervisor; its pid."""
+    """Forks a process that forks ``child`` and becomes its supervisor. Returns the pid of that process."""
     pid = os.fork()
     if pid:
         return pid
@@ -96,7 +96,8 @@ def test_above_a_child_that_runs_already(end: int) -> None:
 
     pid = above(child, f"--status-fd={status_w}")
     watched = Watched([int.from_bytes(os.read(read, 4), "little")])
-    # It is executed before it is a subreaper: what a child leaves that ends in between is not below it.
+    # The exec comes first, and then the supervisor becomes a subreaper. It would not adopt what a child leaves in
+    # between.
     assert b"started" in os.read(status, 4096)
     os.write(go_w, b"g")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == end

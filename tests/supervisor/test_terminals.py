@@ -57,7 +57,7 @@ class Terminal:
 
 @pytest.fixture(params=["", QUOTED_RUN], ids=["without", "with"])
 def wrapped(request) -> str:
-    """Every terminal test is run without the supervisor as well, which is what it has to be like."""
+    """Each test runs without the supervisor too, and must go the same way."""
     return request.param
 
 
@@ -103,7 +103,7 @@ def test_job_control(terminal, wrapped: str) -> None:
     shell.expect("$ ")
     shell.type("jobs\n")
     shell.expect("Stopped")
-    shell.type("bg\n")  # it reads from the terminal in the background: stopped again
+    shell.type("bg\n")  # in the background it reads from the terminal, and is stopped again
     shell.expect("&")
     wait_for(lambda: shell.type("jobs; echo e''nd\n") or b"Stopped" in shell.expect("end\r\n"))
     shell.type("fg\n")
@@ -125,7 +125,7 @@ def test_a_pipeline_keeps_the_terminal(terminal, wrapped: str) -> None:
 
 
 def test_the_terminal_hangs_up(terminal, wrapped: str) -> None:
-    """As the session's leader the command would get SIGHUP, and nobody else."""
+    """Without the supervisor the command would be the session's leader, and only the leader gets SIGHUP."""
     program = "trap 'echo hung up >\"$0\"; exit' HUP; echo up; while :; do sleep 0.05; done"
     file = f"/tmp/orphanguard-hup-{os.getpid()}"
     session = terminal(*([RUN] if wrapped else []), "sh", "-c", program, file)

@@ -47,7 +47,7 @@ def test_the_command_is_killed(name: str) -> None:
 @pytest.mark.parametrize("name", ["double fork, setsid", "make -j8", "hydra", "wide"])
 @pytest.mark.parametrize("victims", ["parent", "supervisor", "supervisor parent", "command"])
 def test_in_a_pid_namespace(name: str, victims: str, user: bool) -> None:
-    """Whoever is killed: the kernel kills all that is in it when its init goes."""
+    """The kernel kills all processes of the namespace when its init dies, whichever process is killed first."""
     if why := no_pidns(user or os.geteuid() != 0):
         pytest.skip(why)
     with grown(name, "--tree=pidns", user=user) as tree:
@@ -59,7 +59,7 @@ def test_in_a_pid_namespace(name: str, victims: str, user: bool) -> None:
 @USERS
 @pytest.mark.parametrize("victims", ["supervisor", "supervisor parent"])
 def test_the_supervisor_is_killed(victims: str, user: bool) -> None:
-    """What `subreaper` can't do: the command dies, by its own guard; what that has started survives."""
+    """What `subreaper` can't do: the command dies by its own guard, and what the command has started survives."""
     with grown("double fork, setsid", user=user) as tree:
         command = Watched([tree.command])
         tree.kill(*victims.split())
@@ -69,7 +69,7 @@ def test_the_supervisor_is_killed(victims: str, user: bool) -> None:
 
 
 def test_nobody_else_dies() -> None:
-    """Not who is in the session and the process group of the parent, nor who has the same user."""
+    """A process in the same session and process group, and of the same user, lives on."""
     with grown("double fork, setsid") as tree:
         same_group = subprocess.Popen(["sleep", "1000"])
         watched = Watched([same_group.pid])
@@ -94,7 +94,7 @@ def test_none_dies_while_the_parent_lives() -> None:
 
 @pytest.fixture
 def own_cgroup() -> Path:
-    """The directory of this process's cgroup v2, if it may make one there."""
+    """The directory of this process's cgroup v2, if the process may make another cgroup in it."""
     own = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
     mounts = [
         line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def say(**answer: object) -> None:
-    """Tells the test, in a line of JSON."""
+    """Tells the test ``answer``, in a line of JSON."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
@@ -60,10 +60,9 @@ def become(uid: int = 65534) -> None:
 
 
 def run_in(thread: str, function: Callable[[], object]) -> None:
-    """Calls ``function`` in the main thread, or in another one: "main", "ended", "running", "other".
+    """Calls ``function`` in the main thread ("main") or in another thread.
 
-    The thread has ended when this returns if it is to be "ended", for the kernel too; it never ends if it is to be
-    "running".
+    The other thread never ends if it is to be "running". Else it has ended when this returns, for the kernel too.
     """
     if thread == "main":
         function()
@@ -86,7 +85,7 @@ def run_in(thread: str, function: Callable[[], object]) -> None:
 
 
 def joined(thread: threading.Thread) -> None:
-    """Returns when the thread is gone. After join() Python is done with it; the kernel's task may live on a little."""
+    """Returns when the thread is gone. The kernel's task may live on a little when join() returns."""
     thread.join()
     while os.path.exists(f"/proc/self/task/{thread.native_id}"):
         time.sleep(0.001)
@@ -119,7 +118,7 @@ def held_by_another_thread(lock: Any) -> Iterator[None]:
 
 
 def in_a_fork(function: Callable[[], object]) -> int:
-    """The exit status of a fork that calls ``function`` and ends with 5; it is killed if it takes long."""
+    """The exit status of a fork that calls ``function`` and ends with 5. The fork is killed if it takes long."""
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not the test runner's

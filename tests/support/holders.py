@@ -1,4 +1,5 @@
-"""A parent with two programs, and somebody who was there between their starts, and has copies of the parent's fds."""
+"""A parent with two programs, and a holder: a process that was forked between their starts, and has copies of its
+fds."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from tests.support.fdtable import tethers
 from tests.support.proc import DEATH, LIFE, wait_for
 from tests.support.witness import Parent, parent
 
-#: How often each case is tried. Its numbers are printed: pytest -rP.
+#: How often each case is tried. The numbers are printed: pytest -rP.
 TRIALS = int(os.environ.get("TRIALS", "1"))
-#: For what must live in any case, as long as somebody holds on to it.
+#: Seconds for which programs are watched that must live because a holder keeps them alive.
 SHORT = 0.05
 BOTH = frozenset({"elder", "younger"})
 
@@ -45,7 +46,7 @@ class Held:
 
 
 def stopped(pid: int) -> bool:
-    """For a while: under strace each system call is a stop as well."""
+    """Whether the process stays stopped. Under strace each system call is a short stop."""
     states = set()
     for _ in range(10):
         with open(f"/proc/{pid}/stat") as stat:
@@ -56,7 +57,7 @@ def stopped(pid: int) -> bool:
 
 @contextlib.contextmanager
 def held(design: str, holder: str, *options: str, **how: Any) -> Iterator[Held]:
-    """Of actors/holding.py."""
+    """Runs actors/holding.py."""
     orders, orders_w = os.pipe()
     arguments = (design, holder, f"--orders={orders}", *options)
     try:
@@ -70,10 +71,10 @@ def held(design: str, holder: str, *options: str, **how: Any) -> Iterator[Held]:
 def survivors(
     design: str, holder: str, way: str, *options: str, holds: AbstractSet[str] = BOTH, **how: Any
 ) -> list[str]:
-    """Who outlives the parent, once for each trial in which it does.
+    """Which programs outlive the parent, once for each trial in which they do.
 
-    ``way``: how the holder lets go. "SIGCONT": somebody else has stopped it.
-    ``holds``: who must live while the holder does.
+    ``way``: how the holder lets go of its copies. "SIGCONT": strace has stopped the holder, and it goes on.
+    ``holds``: the programs that must live as long as the holder.
     """
     found: list[str] = []
     for _ in range(TRIALS):

@@ -1,4 +1,4 @@
-"""Programs in every form in which `Popen` and its like start them, below actors/programs.py."""
+"""Every form in which `Popen` and its like start a program, as expressions for actors/programs.py."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 
 def inventory() -> tuple[object, ...]:
-    """The fds, without tethers, which stay for the next children; children; threads."""
+    """Fds, children and threads. Tethers are left out: they stay for the next children."""
     return open_fds(), sorted(children()), threading.active_count()
 
 
 def everything() -> tuple[object, ...]:
-    """With the tethers: where no start before has failed on one, it is still the same tether."""
+    """The inventory with the tethers, which are still the same if few starts have failed on them."""
     return *inventory(), tethers()
 
 

@@ -1,4 +1,4 @@
-"""`orphanguard-run`, run."""
+"""Runs of `orphanguard-run`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def running(*arguments: str, **options) -> Iterator[tuple[subprocess.Popen[bytes
     """The supervisor, and the pid of the command when that is up."""
     status, write = os.pipe()
     descriptors = (write, *options.pop("pass_fds", ()))
-    if options.pop("process_group", None) == 0:  # which is new in Python 3.11
+    if options.pop("process_group", None) == 0:  # the keyword is new in Python 3.11
         options["preexec_fn"] = os.setpgrp
     process = subprocess.Popen([RUN, f"--status-fd={write}", *arguments], pass_fds=descriptors, **options)
     os.close(write)
@@ -51,7 +51,7 @@ def say(number, frame):
     if number == 15: os._exit(3)
 for number in {1, 2, 3, 10, 12, 15, 18, 28, 34, 64}:
     signal.signal(number, say)
-woken, wake = os.pipe()  # a signal between the interpreter's last look and a pause() would be heard with the next one
+woken, wake = os.pipe()  # pause() would sleep through a signal that comes after the interpreter's last look
 os.set_blocking(wake, False)
 signal.set_wakeup_fd(wake)
 os.write(1, b"up ")

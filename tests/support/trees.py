@@ -40,8 +40,8 @@ def public_run() -> str:
 
 @functools.cache
 def no_pidns(user: bool = os.geteuid() != 0) -> str:
-    """Why there is no pid namespace to be had here, says a program that shares no code with us. In a chroot no user has
-    one, nor where user namespaces are restricted."""
+    """Why no pid namespace is available here, in the words of unshare(1), which shares no code with us. In a chroot no
+    user has one, nor where user namespaces are restricted."""
     namespaces = ["--user", "--pid"] if user else ["--pid"]
     who = NOBODY if user and os.geteuid() == 0 else {}
     done = subprocess.run(["unshare", *namespaces, "--fork", "true"], stderr=-1, text=True, check=False, **who)
@@ -54,11 +54,11 @@ PIDNS = pytest.param("pidns", marks=pytest.mark.skipif(bool(no_pidns()), reason=
 @dataclass(frozen=True)
 class Tree:
     script: str
-    size: int  #: at least so many processes when it is complete
+    size: int  #: the tree is complete when it has so many processes
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    needs: str = "sh"  #: a program that not every system has
-    hidden: bool = False  #: it makes itself not dumpable, and only root can read the environment by which it is found
+    needs: str = "sh"  #: a program that some systems lack
+    hidden: bool = False  #: it is not dumpable, so only root can read the token in its environment
 
 
 TREES = {
@@ -89,7 +89,7 @@ TREES = {
         100,
         environment={"S": '[ $0 -gt 0 ] && for i in 1 2; do setsid sh -c "$S" $(($0-1)) & done; sleep 1000; :'},
     ),
-    "hydra": Tree(  # each head is replaced by another as soon as it runs; not for ever, whatever becomes of the test
+    "hydra": Tree(  # each head starts another and ends, but not for ever, whatever becomes of the test
         'for i in 1 2 3; do setsid sh -c "$S" 10000 & done; sleep 1000; :',
         2,
         environment={"S": '[ $0 -gt 0 ] && setsid sh -c "$S" $(($0-1)) & exit'},
@@ -109,12 +109,12 @@ def tree_of(name: str) -> Tree:
     return tree
 
 
-#: Is there until it is killed.
+#: Stays until it is killed.
 PARENT = '"$@" & wait; read forever'
 
 
 def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
-    """Who has the token and lives after that time at most, some not counted."""
+    """The pids with that token that live after ``within`` seconds at most, without ``but``."""
 
     def others() -> list[int]:
         return [pid for pid in token.holders() if pid not in but and state(pid) not in ("Z", "X", "")]
@@ -122,7 +122,7 @@ def left(token: Token, *but: int, within: float = DEATH) -> list[int]:
     with contextlib.suppress(AssertionError):
         wait_for(lambda: not others(), within)
     found = others()
-    for pid in found:  # shown where a test fails
+    for pid in found:  # pytest shows it if the test fails
         with contextlib.suppress(OSError):
             print(Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/status").read_text())
     return found
@@ -135,7 +135,7 @@ class Started:
     parent: subprocess.Popen[bytes]
 
     def left(self, within: float) -> list[int]:
-        """Who is left of the tree after that time at most, the parent not counted."""
+        """The pids of the tree that live after ``within`` seconds at most, without the parent."""
         return left(self.token, self.parent.pid, within=within)
 
     def close(self) -> None:
@@ -208,7 +208,7 @@ def grown(name: str, *options: str, **how: bool) -> Iterator[Family]:
         running.close()
 
 
-LEAVER = "setsid sleep 1000 & "  # a descendant that nobody but the supervisor finds
+LEAVER = "setsid sleep 1000 & "  # a descendant that only the supervisor finds
 
 
 @contextlib.contextmanager

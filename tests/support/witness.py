@@ -1,7 +1,7 @@
 """Witnesses: start a parent for real, kill it for real, and see by pidfd who is left.
 
-A pidfd becomes readable when its process is dead, a zombie included (PID 1 may reap late). Nothing here
-trusts a pid after it has been turned into a pidfd, and nothing kills but by pidfd.
+A pidfd becomes readable when its process is dead, even if it is a zombie (PID 1 may reap late). Nothing here trusts a
+pid that has been turned into a pidfd, and nothing kills but by pidfd.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.proc import DEATH
 
 ROOT = Path(__file__).parents[2]
 ACTORS = ROOT / "tests" / "actors"
-#: What a program begins with that is no file of its own, and uses what actors and tests share.
+#: The first lines of a program in a string that uses what actors share: it finds tests.support and the actors.
 ACTOR = f"""
 import os, signal, sys, threading, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ACTORS)!r}]
@@ -120,7 +120,7 @@ class Parent:
 
 @contextlib.contextmanager
 def parent(actor: str, *args: str, **options: Any) -> Iterator[Parent]:
-    """Runs tests/actors/ACTOR.py with ``args``; ends it and all that it was seen to have started."""
+    """Runs tests/actors/ACTOR.py with ``args``. In the end it is killed, and so is all that was watched."""
     running = Parent(str(ACTORS / f"{actor}.py"), *args, **options)
     try:
         yield running
@@ -154,8 +154,10 @@ def family(
 
 
 class Token:
-    """Marks a process and all that descend from it, by an environment variable, to find those whose pids nobody
-    told. The resource tracker is not counted: it must outlive its parent, to clean up after it."""
+    """Marks a process and all its descendants by an environment variable, to find those whose pids are unknown.
+
+    The resource tracker is not counted: it must outlive its parent, to clean up after it.
+    """
 
     NAME = "ORPHANGUARD_TEST_TOKEN"
 
@@ -186,13 +188,13 @@ class Token:
             with contextlib.suppress(ProcessLookupError):
                 fd = os.pidfd_open(pid)
                 try:
-                    if self.holds(pid):  # still that process: the pidfd is its own
+                    if self.holds(pid):  # still that process, so the pidfd is its own
                         signal.pidfd_send_signal(fd, signal.SIGKILL)
                 finally:
                     os.close(fd)
 
 
-# How the parent ends, and the statement that makes it so (None: the signal comes from outside).
+# How the parent ends: by a signal from outside, or by a statement that it executes.
 ENDS = {
     "SIGKILL": signal.SIGKILL,
     "SIGTERM": signal.SIGTERM,
@@ -211,9 +213,9 @@ def end(parent, how) -> None:
 
 
 def python(program: str, *arguments: str, strict: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs ``program`` in a Python of its own, to its end. ``strict``: a warning of ours is an error there.
+    """Runs ``program`` in a Python of its own, to its end. ``strict``: warnings are errors there.
 
-    (Python 3.12 and later warn of each fork in a process with threads.)
+    DeprecationWarnings are not: Python 3.12 and later warn of each fork in a process with threads.
     """
     warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"] if strict else []
     command = [sys.executable, *warnings, "-c", program, *arguments]
@@ -223,7 +225,7 @@ def python(program: str, *arguments: str, strict: bool = False, **options: Any) 
 
 @contextlib.contextmanager
 def marked(*command: str, env: dict[str, str] | None = None, **options: Any) -> Iterator[tuple[Any, Token]]:
-    """A process that is found by a token, as is all below it; whatever is left of them is ended."""
+    """A process, and the token by which it and all below it are found. In the end all of them are killed."""
     token = Token()
     process = subprocess.Popen(command, env={**token.environment, **(env or {})}, **options)
     try:
@@ -235,5 +237,5 @@ def marked(*command: str, env: dict[str, str] | None = None, **options: Any) -> 
             token.clean_up()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
-                with contextlib.suppress(OSError):  # it was to be flushed, and nobody reads
+                with contextlib.suppress(OSError):  # it has something to flush, and nobody reads
                     stream.close()
