@@ -26,7 +26,7 @@ from .subprocess import Popen
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
-    from ._core.guard import Containment
+    from ._core.containment import Containment
 
 __all__ = ["create_subprocess_exec", "create_subprocess_shell"]
 __all__ += [name for name in _standard.__all__ if name not in __all__]

@@ -42,7 +42,7 @@ from typing import IO, Any, Literal, TypeAlias, overload
 from _typeshed import StrOrBytesPath
 
 from . import _asyncio_subprocess
-from ._core.guard import Containment, Tree
+from ._core.containment import Containment, Tree
 
 if sys.version_info >= (3, 11):
     from asyncio import taskgroups as taskgroups

@@ -17,10 +17,15 @@ from pathlib import Path
 
 from ._bin import LAUNCH, RUN
 from ._core import arming, lifelines, pidfds
+from ._core.containment import CONTAINMENTS
 from ._core.errors import StatusLostWarning
 from ._core.guard import FLAT
 from ._core.supervisor import blamed
 from .subprocess import Popen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._core.containment import Containment
 
 USAGE = """\
 Usage: orphanguard doctor [--json]
@@ -99,13 +104,8 @@ def identity() -> list[Finding]:
     ]
 
 
-def containment(mode: str) -> Finding:
+def containment(mode: Containment) -> Finding:
     """Runs a command under a supervisor with the containment ``mode``."""
-    covers = {
-        "subreaper": "the tree, unless the supervisor itself is killed",
-        "cgroup": "the tree, setuid programs of root included, unless the supervisor itself is killed",
-        "pidns": "the tree, also when the supervisor itself is killed",
-    }
     try:
         done = subprocess.run(
             [RUN, f"--tree={mode}", "--", RUN, "--version"],
@@ -118,7 +118,7 @@ def containment(mode: str) -> Finding:
     except OSError as error:
         return Finding(f"tree={mode}", False, str(blamed(error, RUN)))
     said = done.stderr.strip().removeprefix("orphanguard-run: ")
-    return Finding(f"tree={mode}", done.returncode == 0, said if done.returncode else covers[mode])
+    return Finding(f"tree={mode}", done.returncode == 0, said if done.returncode else CONTAINMENTS[mode][0])
 
 
 def circumstances() -> list[Finding]:
@@ -152,7 +152,7 @@ def privileges() -> list[Finding]:
 
 def examine() -> list[Finding]:
     """All findings, in the order of the report."""
-    trees = [containment(mode) for mode in ("subreaper", "cgroup", "pidns")]
+    trees = [containment(mode) for mode in CONTAINMENTS]
     return [*circumstances(), global_root(), *lifeline(), pdeathsig(), *identity(), launcher(), *trees, *privileges()]
 
 

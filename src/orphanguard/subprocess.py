@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from typing import Any, AnyStr
 
     from ._core.child import Child
+    from ._core.containment import Containment, Tree
     from ._core.fds import OwnFd
-    from ._core.guard import Containment, Guard, Tree
+    from ._core.guard import Guard
 
 if not TYPE_CHECKING:
     AnyStr = object  # any type: Popen[...] is for type checkers

@@ -34,7 +34,8 @@ from typing import IO, Any, AnyStr, Literal, TypeAlias, overload
 
 from _typeshed import ReadableBuffer, StrOrBytesPath
 
-from ._core.guard import Containment, Guard, Tree
+from ._core.containment import Containment, Tree
+from ._core.guard import Guard
 
 __all__ = [
     "DEVNULL",

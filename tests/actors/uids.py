@@ -25,7 +25,7 @@ from tests.support.actor import become, obey, run_in, say
 _bin.RUN = os.environ.get("ORPHANGUARD_TEST_RUN", _bin.RUN)  # a copy that everybody can execute
 from orphanguard import doctor  # noqa: E402
 from orphanguard._core.guard import current_guard  # noqa: E402
-from orphanguard.multiprocessing import _below  # noqa: E402, F401
+from orphanguard.multiprocessing import _under_supervisor  # noqa: E402, F401
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWUSER = 0x10000000

@@ -16,7 +16,7 @@ import pytest
 import orphanguard
 from orphanguard import GuardUnavailable
 from orphanguard._core import supervisor
-from orphanguard.multiprocessing import _below, _spawn
+from orphanguard.multiprocessing import _spawn, _under_supervisor
 from tests.support.proc import DEATH, LIFE, children_of, wait_for
 from tests.support.trees import left
 from tests.support.witness import ACTOR, METHODS, Token, Watched
@@ -276,7 +276,7 @@ def test_a_containment_that_is_not_to_be_had(method: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_supervisor_cannot_be_executed(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
-    for module in _below, _spawn, supervisor:
+    for module in _under_supervisor, _spawn, supervisor:
         monkeypatch.setattr(module, "RUN", "/nonexistent/orphanguard-run")
     process = orphanguard.get_context(method).Process(target=exits, args=(tmp_path / "ran",), tree=True)
     with pytest.raises(OSError, match="No such file or directory"):

@@ -5,5 +5,5 @@ Nothing here knows of the standard library's process classes, or of the public m
 - `errors`, `borrowed`, `gevent`, `keywords` and `signature` need nothing of ours.
 - `native` loads the shim. `polling`, `fds`, `lifelines`, `arming`, `forking`, `spawning` and `pidfds` are its typed
   calls, each for one or two files of csrc/shim.
-- `supervised`, `guard`, `supervisor`, `child`, `program` and `waiting` are what every start shares.
+- `containment`, `supervised`, `guard`, `supervisor`, `child`, `program` and `waiting` are what every start shares.
 """

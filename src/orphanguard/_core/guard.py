@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import arming, supervised
+from .containment import CONTAINMENTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .containment import Containment
 
 Layer = Literal["lifeline", "pdeathsig", "supervisor"]
-Containment = Literal["subreaper", "cgroup", "pidns"]
-Tree = bool | Containment
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,9 @@ def _on_lifeline(pdeathsig: bool, signal: int, flat: int, *defeated_by: str) -> 
     return Guard(layers, signal=signal, defeated_by=(*defeated_by, *uids, *alone, _CLOSED))
 
 
-def supervised_child(containment: str, signal: int) -> Guard:
+def supervised_child(containment: Containment, signal: int) -> Guard:
     """Returns the guard of a child under a supervisor."""
-    killed = "the supervisor is killed: the child dies, what it has started survives"
-    root = "a descendant takes user ids that the supervisor may not signal (root's)"
-    defeated_by = {"subreaper": (killed, root), "cgroup": (killed,), "pidns": ()}
-    return Guard(("supervisor",), signal=signal, defeated_by=defeated_by[containment])
+    return Guard(("supervisor",), signal=signal, defeated_by=CONTAINMENTS[containment][1])
 
 
 def current_guard() -> Guard | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .child import Child
-    from .guard import Tree
+    from .containment import Tree
     from .supervisor import Options, Supervisor
 
 _SIGKILL = 9

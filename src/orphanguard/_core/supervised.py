@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .containment import Containment
+
 
 class Supervised:
     """The supervisor of this worker.
@@ -16,7 +20,7 @@ class Supervised:
     forked it.
     """
 
-    def __init__(self, containment: str, signal: int, lifeline: int) -> None:
+    def __init__(self, containment: Containment, signal: int, lifeline: int) -> None:
         self.worker = os.getpid()
         self.supervisor = os.getppid()  # 0 in a pid namespace
         self.containment = containment
@@ -27,7 +31,7 @@ class Supervised:
 _supervised: Supervised | None = None
 
 
-def enter(containment: str, signal: int, lifeline: int = -1) -> None:
+def enter(containment: Containment, signal: int, lifeline: int = -1) -> None:
     """This process is a worker below a supervisor from here on."""
     global _supervised
     _supervised = Supervised(containment, signal, lifeline)

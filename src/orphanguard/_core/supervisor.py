@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from .._bin import RUN
 from . import gevent, lifelines, pidfds
+from .containment import CONTAINMENTS, DEFAULT
 from .errors import RESOURCES, GuardUnavailable, not_executable, os_error
 from .fds import pipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .guard import Containment, Tree
+    from .containment import Containment, Tree
 
-#: In order: the first needs nothing, the last contains best.
-CONTAINMENTS: tuple[Containment, ...] = ("subreaper", "cgroup", "pidns")
 
 _END = 0
 _WHOLE_TREE = 128  # an order is a signal's number: for the command, or for the whole tree with this added
@@ -55,7 +54,7 @@ class Options:
                 raise TypeError(f"grace must be a number of seconds, not {grace!r}")
             if not 0 <= grace < _LONGEST:
                 raise ValueError(f"grace must be from 0 to {_LONGEST:.0f} seconds, not {grace!r}")
-        self.containment = tree if isinstance(tree, str) else CONTAINMENTS[0]
+        self.containment = tree if isinstance(tree, str) else DEFAULT
         self.grace = grace
         if death_signal is None:
             death_signal = _signal.SIGKILL if grace is None else _signal.SIGTERM

@@ -6,8 +6,8 @@ process of the user's are the standard library's own, and other submodules are n
 of the user's unguarded. Needs the seams in _stdlib/multiprocessing.py.
 
 The start methods are in _fork.py, _spawn.py and _forkserver.py. _methods.py lists them, and _process.py and _context.py
-have what they share. _below.py puts a supervisor above a worker. _arrival.py runs first in a worker that was not forked
-from its parent. _mirror.py helps the modules that stand for one of the standard library.
+have what they share. _under_supervisor.py puts a supervisor above a worker. _arrival.py runs first in a worker that was
+not forked from its parent. _mirror.py helps the modules that stand for one of the standard library.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What runs first in a worker that was not forked from its parent: the worker learns of its lifeline.
 
 The first thing that a spawned worker or a fork server's child unpickles is an `Arming`. To unpickle it is to call a
-function of this module or of _below.py, before ``spawn.prepare`` imports the user's main module and before any object
-of the user's is unpickled. Needs a parent that puts the `Arming` into its start data (_stdlib/multiprocessing.py).
+function of this module or of _under_supervisor.py, before ``spawn.prepare`` imports the user's main module and before
+any object of the user's is unpickled. Needs a parent that puts the `Arming` into its start data
+(_stdlib/multiprocessing.py).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Popen(GuardedPopen, popen_fork.Popen):
             if process_obj._tree is None:  # type: ignore[attr-defined]
                 seam.launch_fork(self, process_obj)
             else:
-                held = self.below(child, process_obj)
+                held = self.held_start(child, process_obj)
                 seam.launch_fork_by(held.fork)(self, process_obj)
             if held is not None:
                 held.release()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
 
-    from ._below import Held
+    from ._under_supervisor import HeldStart
 
 
 _SERVER_TELLS = 1.0  # seconds; a server that is not stopped needs a small part of that to tell a dead child's status
@@ -120,7 +120,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             if process_obj._tree is None:  # type: ignore[attr-defined]
                 go_r, go_w = pipe(keep_from_forks=True)
             else:
-                held = self.below(child, process_obj)
+                held = self.held_start(child, process_obj)
                 go_r, go_w = held.go_r, held.go_w
             arming = self._arming((child.lifeline, answer_w.fd, go_r.fd), held)
             preparation, data = seam.dump_for_forkserver(self, process_obj, lambda: arming)
@@ -155,7 +155,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             for fd in (answer_r, answer_w, go_r, go_w, data_r, data_w):
                 fd.close()
 
-    def _arming(self, fds: Sequence[int], held: Held | None) -> Arming:
+    def _arming(self, fds: Sequence[int], held: HeldStart | None) -> Arming:
         """What the child unpickles first. ``fds``: the lifeline, the pipe for the answer, and the pipe for GO."""
         indexes = [self.duplicate_for_child(fd) for fd in fds]
         if held is None:
@@ -163,7 +163,7 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         supervisor = held.supervisor
         more = [self.duplicate_for_child(fd) for fd in (*supervisor.fds, held.go_r.fd)]
         what = supervisor.containment, supervisor.signal
-        return Arming("_below", "arrive_forked_below", indexes, more, supervisor.arguments, *what)
+        return Arming("_under_supervisor", "arrive_forked_below", indexes, more, supervisor.arguments, *what)
 
     def _await_answer(self, answer: int, child: ForkServerChild) -> None:
         """Waits for the child's own answer, or for the child's end. ChildProcessError or OSError if it is not armed.

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._core.child import Child
-    from .._core.guard import Containment, Guard, Tree
+    from .._core.containment import Containment, Tree
+    from .._core.guard import Guard
     from .._core.supervisor import Options
-    from ._below import Held
+    from ._under_supervisor import HeldStart
 
     _ProcessBase = BaseProcess
 else:
@@ -59,11 +60,11 @@ class GuardedPopen:
             child.drop()
 
     @staticmethod
-    def below(child: Child, process_obj: Any) -> Held:
+    def held_start(child: Child, process_obj: Any) -> HeldStart:
         """Prepares a supervisor above a worker that is about to be forked."""
-        from ._below import Held
+        from ._under_supervisor import HeldStart
 
-        return Held(child, process_obj._tree)
+        return HeldStart(child, process_obj._tree)
 
     @property
     def guard(self) -> Guard:

@@ -65,7 +65,7 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
             if copy.fd >= 0:
                 tree = process_obj._tree  # type: ignore[attr-defined]
                 what = tree.containment, tree.signal
-                return Arming("_below", "arrive_spawned_below", self.duplicate_for_child(copy.fd), *what)
+                return Arming("_under_supervisor", "arrive_spawned_below", self.duplicate_for_child(copy.fd), *what)
             return Arming("_arrival", "arrive_spawned", self.duplicate_for_child(child.lifeline))
 
         try:

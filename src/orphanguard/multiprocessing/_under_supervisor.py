@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._core.child import Child
+    from .._core.containment import Containment
 
 
-class Held:
+class HeldStart:
     """The parent's side: a forked worker that is held until its supervisor is ready.
 
     Owns the supervisor's pipes and the pipe ``go``, over which the worker is told to run.
@@ -101,14 +102,14 @@ def split(lifeline: int, fds: Sequence[int], go: int, arguments: Sequence[str]) 
 # --- called in a worker that was not forked from its parent: see _arrival.py
 
 
-def arrive_spawned_below(lifeline: int, containment: str, signal: int) -> None:
+def arrive_spawned_below(lifeline: int, containment: Containment, signal: int) -> None:
     """Tells a spawned worker that it is below a supervisor, which is armed on the description of ``lifeline``."""
     os.set_inheritable(lifeline, False)
     supervised.enter(containment, signal, lifeline)
 
 
 def arrive_forked_below(
-    arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], containment: str, signal: int
+    arrival: Sequence[int], indexes: Sequence[int], arguments: Sequence[str], containment: Containment, signal: int
 ) -> None:
     """Arms a fork server's child, and returns in its worker when the parent has let it run.
 
