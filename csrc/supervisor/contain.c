@@ -23,7 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char cgroup[4096]; /* the directory of the command's cgroup; empty: none */
+static char cgroup[4096]; /* the directory of the command's cgroup, if we have made it */
+static bool has_cgroup;
 static int procs_fd = -1;
 int init_fd = -1;
 static bool own_mounts;
@@ -75,6 +76,7 @@ static void make_cgroup(void)
     /* A directory of this name was left by a supervisor that had our pid and was killed. */
     if (mkdir(cgroup, 0755) < 0 && (errno != EEXIST || rmdir(cgroup) < 0 || mkdir(cgroup, 0755) < 0))
         die(EXIT_OURS, errno, "--tree=cgroup: our cgroup is not delegated to us: mkdir(%s)", cgroup);
+    has_cgroup = true; /* not before: what another process has made is not ours to remove */
     snprintf(path, sizeof path, "%s/cgroup.procs", cgroup);
     procs_fd = open(path, O_WRONLY | O_CLOEXEC);
     int code = errno;
@@ -189,7 +191,7 @@ void place(pid_t pid)
 void kill_cgroup(void)
 {
     char path[sizeof cgroup + 32];
-    if (!*cgroup)
+    if (!has_cgroup)
         return;
     snprintf(path, sizeof path, "%s/cgroup.kill", cgroup);
     write_file(path, "1");
@@ -211,7 +213,7 @@ static void remove_below(const char *path)
 
 void leave_containment(void)
 {
-    if (!*cgroup)
+    if (!has_cgroup)
         return;
     remove_below(cgroup);
     if (access(cgroup, F_OK) == 0)
