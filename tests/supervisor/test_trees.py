@@ -183,3 +183,18 @@ def test_an_unprivileged_user_has_no_cgroup_unless_delegated(own_cgroup: Path) -
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr.startswith("orphanguard-run: --tree=cgroup: our cgroup is not delegated to us: mkdir(")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_cgroup_that_somebody_else_has_made_stays(own_cgroup: Path) -> None:
+    """It can have the name that the supervisor chooses: the same pid in another pid namespace."""
+    script = 'mkdir -p "$0/orphanguard-$$/inner"; echo $$; exec "$@"'
+    command = ["sh", "-c", script, str(own_cgroup), RUN, "--tree=cgroup", "echo", "it ran"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    theirs = own_cgroup / f"orphanguard-{done.stdout.split()[0]}"
+    there = (theirs / "inner").exists()
+    for path in (theirs / "inner", theirs):
+        if path.exists():
+            path.rmdir()
+    assert "it ran" not in done.stdout
+    assert "mkdir(" in done.stderr
+    assert there
