@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.kernel import as_root
 from tests.support.proc import DEATH, LIFE, wait_for
-from tests.support.trees import NOBODY, TREES, grown, no_pidns, public_run
+from tests.support.trees import NOBODY, RUN, TREES, grown, no_pidns, public_run
 from tests.support.witness import Token, Watched
 
 USERS = pytest.mark.parametrize("user", [False, pytest.param(True, marks=as_root)], ids=["self", "nobody"])
