@@ -122,7 +122,7 @@ setup(
     ext_modules=[
         Program(
             f"orphanguard._bin.{RUN}",
-            sorted(f"csrc/supervisor/{path.name}" for path in HERE.glob("csrc/supervisor/*.c")),
+            sorted(f"csrc/supervisor/{path.name}" for path in HERE.glob("csrc/supervisor/[!.]*.c")),
             depends=["csrc/supervisor/supervisor.h", "csrc/kernel.h"],
             include_dirs=["csrc"],
             define_macros=[("ORPHANGUARD_VERSION", f'"{version()}"')],

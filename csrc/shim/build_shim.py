@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 CSRC = HERE.parent
 # setuptools wants paths that are relative to setup.py and use "/". The sections of shim.h name the sources.
 SOURCES = [f"csrc/shim/{name}" for name in re.findall(r"(?m)^/\* --- (\w+\.c)\b", (HERE / "shim.h").read_text())]
-HEADERS = [f"csrc/{path.relative_to(CSRC)}" for path in sorted(CSRC.rglob("*.h"))]
+HEADERS = [f"csrc/{path.relative_to(CSRC)}" for path in sorted(CSRC.rglob("[!.]*.h"))]
 
 # ORPHANGUARD_CFLAGS: strict warnings as errors in CI, sanitizers; never on a user's machine.
 EXTRA = os.environ.get("ORPHANGUARD_CFLAGS", "").split()

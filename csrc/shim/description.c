@@ -36,7 +36,8 @@ int og_load(int fd, int sig, int flags, struct og_error *err)
         return og_fail(err, errno, "fcntl(F_SETSIG)");
     if (fcntl(fd, F_SETOWN, 0) < 0)
         return og_fail(err, errno, "fcntl(F_SETOWN)");
-    /* `flags` is a note for the child. The kernel may refuse it, and then we do without. */
+    /* `flags` tells the child that its lifeline is flat (OG_FLAT). If the kernel refuses the flag, the lifeline works all
+     * the same, but the child's own guard does not say that it is flat. */
     if (fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK) < 0 &&
         (!flags || fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0))
         return og_fail(err, errno, "fcntl(F_SETFL, O_ASYNC)");

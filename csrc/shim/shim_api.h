@@ -86,10 +86,10 @@ struct og_origin {
     int parent;         /* pid of the forking process; 0: not forked, or forked before the shim was loaded */
     int by_main_thread; /* the forking thread was that process's main thread */
     int lifeline;       /* read end of the pipe that the parent has for foreign children; -1: none */
-    int armed;          /* the description that this process is armed on; -1: none */
+    int armed;          /* this process's fd of the description that it is armed on; -1: none */
     int armed_signal;   /* what the kernel will send */
-    int held_by_parent; /* the description exists whatever this process closes */
-    int flat;           /* it hangs on no tether */
+    int held_by_parent; /* the parent's tether holds that description too: no close here releases it */
+    int flat;           /* that description hangs on no tether */
 };
 
 int og_arm(int fd, int pdeathsig);

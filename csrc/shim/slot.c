@@ -45,7 +45,8 @@ void og_slot_close(struct og_strand *strand, struct og_slot *slot)
     og_looked_for += og_slot_is_looked_for(slot);
 }
 
-/* Returns an fd of the description. *copied: the caller closes it. */
+/* Returns an fd of the description: the slot's own; or, where there is none, a copy from the tether. *copied is set for
+ * a copy, which the caller must close. */
 int og_slot_look_at(const struct og_strand *strand, const struct og_slot *slot, bool *copied, struct og_error *err)
 {
     struct own_fd own = {slot->fd, strand->tether.dev, strand->tether.ino};

@@ -177,8 +177,8 @@ static int start(struct og_spawn_child *child, int memory, struct og_spawn *s, s
 }
 
 struct lists {
-    const char *paths, *args, *env; /* see struct og_spawn */
-    int env_count;                  /* also if environ is the environment */
+    const char *paths, *args, *env; /* strings one after the other, each with its NUL */
+    int env_count;                  /* never -1, unlike in struct og_spawn: those of environ are counted */
     char **pointers;
 };
 

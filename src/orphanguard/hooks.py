@@ -1,8 +1,8 @@
 """Guards for children that other code starts: `preexec_fn`, `PreexecFn` and `die_with_parent`.
 
 These functions run in the child. What the kernel can guarantee there depends on which thread forked the child, and on
-whether the child has executed a program since: each docstring says it. No child only looks guarded: a hook that can't
-keep its guarantee raises, and a guard that follows a thread says so.
+whether the child has executed a program since: each docstring says it. A child must never look guarded and not be. So a
+hook that can't keep its guarantee raises, and `die_with_parent` warns if its guard follows a thread.
 
 Needs a parent that imported orphanguard before it forked, except for `die_with_parent` after an exec.
 """
@@ -148,8 +148,8 @@ def _arm_again() -> bool:
         if arming.is_main_thread():
             arming.arm_pdeathsig(_signal.SIGKILL, above.supervisor)
         return True
-    # If this process has closed its fd of the description, it can't arm again. It may still be armed: the description
-    # can hang on its parent's tether.
+    # A failure does not mean that nothing is armed. This process may have closed its fd, and can't arm again then.
+    # But the description lives on where its parent's tether holds it.
     with contextlib.suppress(OSError):
         arming.arm_again()
     return arming.armed_still()

@@ -118,7 +118,8 @@ class Popen(_seam.Popen[AnyStr]):
     def terminate(self) -> None:
         """Sends SIGTERM to the program, or under ``tree=`` to the whole tree.
 
-        With a ``grace`` the whole tree gets the death signal, and SIGKILL when the grace is over.
+        With ``grace=`` it ends the tree instead: the whole tree gets the death signal, and SIGKILL when the grace is
+        over.
         """
         self.poll()
         if self.returncode is None and self._child is not None:

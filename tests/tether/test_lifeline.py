@@ -208,7 +208,8 @@ def test_a_lifeline_that_was_given_back_too_early_is_used_again_later() -> None:
         lifelines.give_back(held)
         assert place not in places()
         assert place not in places()
-    assert place in places()
+    # Each start looks at a few slots only, and other tests may have left many.
+    assert any(place in places() for _ in range(100))
 
 
 def test_a_forked_child_has_no_tether() -> None:

@@ -85,7 +85,7 @@ class Child:
 
     @property
     def flat(self) -> int:
-        """The errno for which its lifeline hangs on no tether (csrc/shim/tether.c); 0: it hangs on one."""
+        """Why its lifeline is flat: the errno with which the tether failed (csrc/shim/tether.c). 0: it has a tether."""
         code: int = self.held.flat
         return code
 

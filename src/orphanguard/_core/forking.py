@@ -31,8 +31,8 @@ def save_start() -> Callable[[], None]:
 
 #: A number that changes with each fork of this thread.
 last_fork: Callable[[], int] = lib.og_last_fork
-# Bound here: looking them up in `lib` between a fork and its end would cost the child one more page.
 _arm_next_fork = lib.og_arm_next_fork
+# Bound here: the child calls it, and to look it up in `lib` there would make the kernel copy one more page.
 _forked = lib.og_forked
 
 

@@ -286,7 +286,10 @@ class Registry:
         handle._seen_finished()
 
     def _finished_among(self, handles: Collection[T]) -> list[T]:
-        """Loops over the smaller of the two sets. A search of a list is O(n), so a list is searched 8 times at most."""
+        """Those of ``handles`` that have finished.
+
+        Loops over the smaller collection. ``in`` is O(n) in a list, so it looks into a list 8 times at most.
+        """
         finished = self._finished
         if len(finished) > (len(handles) if isinstance(handles, (Set, dict)) else 8):
             return [handle for handle in handles if handle in finished]

@@ -81,7 +81,7 @@ class ForkServerChild(Child):
     def __init__(self) -> None:
         super().__init__()
         self.status: OwnFd | None = None  #: read end of the pipe on which the server tells the exit code
-        self.answered = False  #: the child has said that it is armed: the pid and the pidfd are this child's
+        self.answered = False  #: the lifeline's owner is the pid that the server told: it may be killed
         self._told = seam.Told()
 
     def _status_after_reap(self) -> int | None:

@@ -30,10 +30,10 @@ else:
 
 
 class GuardedPopen:
-    """Replaces how ``multiprocessing.popen_fork.Popen`` waits for its child and signals it.
+    """A mixin, first among the bases: its methods override those of ``multiprocessing.popen_fork.Popen``.
 
-    A subclass launches the child in ``_launch``, which sets ``pdeathsig`` and calls `adopt`, or raises and leaves
-    nothing behind.
+    They wait for the child and signal it. A subclass launches the child in ``_launch``, which sets ``pdeathsig`` and
+    calls `adopt`, or raises and leaves nothing behind.
     """
 
     child: Child
