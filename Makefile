@@ -1,23 +1,32 @@
-# make demo   what happens to children when their parent is killed, strategy by strategy
-# make test   the test suite
-# make bench  every strategy under every fault, then what it costs; takes hours, goes on where it left off
-# make bench-quick   the rows that say most, few trials, nothing kept; under 3 minutes
-# make bench-costs   what it costs alone; takes an hour (ROUNDS=1 EFFORT=0.2: a part of that)
-# make conformance   CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; takes 10 minutes
-# make stress 10,000 starts and joins that leave nothing; takes some minutes
-# make fresh  make demo and make test on fresh Debian 12, 13 and Ubuntu 24.04, as root and as a user (tools/fresh-machine.sh)
-# make kernels   the lifeline on real kernels, 5.10 to 7.3, in virtual machines (tests/kernels/run.sh); takes 20 minutes
-# make supervisor-checks   the supervisor with sanitizers and under valgrind
-# make demo and make test set up all they need in .venv (see tools/setup-venv.sh).
+# make help   this list
+# make demo   shows what happens to children when their parent is killed, strategy by strategy
+# make test   runs the test suite (ARGS="tests/tether -k NAME": a part of it)
+# make lint   checks style, types, stubs, the C files with strict warnings, and the arrows between the files
+# make bench-quick   measures the rows that say most, in few trials, and keeps nothing; under 3 minutes
+# make bench   measures every strategy under every fault, then what each costs; takes hours, goes on where it left off
+# make bench-costs   measures only what each costs; takes an hour (ROUNDS=1 EFFORT=0.2: a part of that)
+# make conformance   runs CPython's own tests of multiprocessing, subprocess and asyncio on orphanguard's; 10 minutes
+# make stress   starts and joins 10,000 children, and looks for what is left; takes some minutes
+# make kills   kills parents while their threads start everything at once, and looks for what is left
+# make kernels   tests the lifeline on real kernels, 5.10 to 7.3, in virtual machines (tests/kernels/run.sh); 20 minutes
+# make fresh   runs make demo and make test on fresh Debian 12, 13 and Ubuntu 24.04, as root and as a user
+# make supervisor-checks   tests the supervisor with sanitizers and under valgrind
+# make dist   builds the sdist and the wheel
+# make clean   removes what the other targets have made
+#
+# make demo and make test set up all that they need in .venv (see tools/setup-venv.sh).
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*)
+SETUP_FROM := pyproject.toml setup.py tools/setup-venv.sh $(wildcard csrc/*.* csrc/*/*.*)
 
-.PHONY: demo test fresh conformance lint dist stress kills kernels bench bench-quick bench-costs bench-peers \
+.PHONY: help demo test fresh conformance lint dist stress kills kernels bench bench-quick bench-costs bench-peers \
     supervisor-checks clean
+
+help:
+	@sed -n 's/^# \(make [^ ]*   .*\)/\1/p' Makefile
 
 $(VENV)/.ready: $(SETUP_FROM)
 	@tools/setup-venv.sh $(VENV) $(PYTHON)
@@ -52,6 +61,7 @@ conformance: $(VENV)/.ready
 
 # Strict warnings are errors here, never on a user's machine.
 CHECK_C := -std=gnu11 -O2 -fsyntax-only -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wformat=2
+INCLUDE := -Icsrc -Icsrc/shim -Icsrc/launcher
 
 # Modules with a stub: the stub is what users get, so the modules are named to mypy one by one, and stubtest compares.
 STUBS := orphanguard.subprocess orphanguard.multiprocessing orphanguard.asyncio
@@ -64,7 +74,9 @@ lint: $(VENV)/.ready
 	    $(VENV)/bin/mypy --python-version $$version tests/typing && \
 	    $(VENV)/bin/pyright --pythonversion $$version || exit 1; done
 	@$(VENV)/bin/stubtest --concise --allowlist tests/typing/stubtest.txt $(STUBS)
-	@for source in csrc/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) -Icsrc $$source || exit 1; done
+	@for source in csrc/*/*.c tests/kernels/*.c; do $(CC) $(CHECK_C) $(INCLUDE) $$source || exit 1; done
+	@$(RUN) tools/arrows.py csrc/shim csrc/supervisor src
+	@$(RUN) tools/cited.py
 	@echo lint: clean
 
 dist: $(VENV)/.ready

@@ -82,6 +82,7 @@ class BuildExt(build_ext):
         objects = self.compiler.compile(
             ext.sources,
             output_dir=self.build_temp,
+            include_dirs=ext.include_dirs,
             macros=ext.define_macros,
             extra_postargs=["-std=gnu11", "-O2", *extra],
             depends=ext.depends,
@@ -117,15 +118,16 @@ class BuildScripts(build_scripts):
 
 
 setup(
-    cffi_modules=["csrc/build_shim.py:ffibuilder"],
+    cffi_modules=["csrc/shim/build_shim.py:ffibuilder"],
     ext_modules=[
         Program(
             f"orphanguard._bin.{RUN}",
-            [f"csrc/supervisor{part}.c" for part in ("", "_tree", "_contain", "_options")],
-            depends=["csrc/supervisor.h", "csrc/kernel.h"],
+            sorted(f"csrc/supervisor/{path.name}" for path in HERE.glob("csrc/supervisor/[!.]*.c")),
+            depends=["csrc/supervisor/supervisor.h", "csrc/kernel.h"],
+            include_dirs=["csrc"],
             define_macros=[("ORPHANGUARD_VERSION", f'"{version()}"')],
         ),
-        Program(f"orphanguard._bin.{LAUNCH}", ["csrc/launcher.c"], depends=["csrc/launcher.h"]),
+        Program(f"orphanguard._bin.{LAUNCH}", ["csrc/launcher/launcher.c"], depends=["csrc/launcher/launcher.h"]),
     ],
     scripts=[RUN],
     cmdclass={"build_ext": BuildExt, "dist_info": DistInfo, "build_scripts": BuildScripts},

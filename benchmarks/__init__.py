@@ -1,1 +1,5 @@
-"""What orphanguard costs, as ratios from one run: ``make bench``. See README.md."""
+"""What keeps children from becoming orphans, under every fault, and what it costs. See README.md.
+
+Arrows go down: ``render`` shows what ``matrix``, ``ratios`` and ``costs`` measure; ``matrix`` runs ``strategies``; all
+use ``common``.
+"""

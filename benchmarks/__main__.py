@@ -1,16 +1,16 @@
+"""All ratios in one table."""
+
 import sys
 
-from . import _measure, death, imports, popen, sockets, start, waiting
+from .ratios import death, imports, measure, popen, sockets, start, waiting
 
-sys.exit(
-    _measure.main(
-        {
-            "imports": imports.measure,
-            "start": start.measure,
-            "popen": popen.measure,
-            "death": death.measure,
-            "sockets": sockets.measure,
-            "waiting": waiting.measure,
-        }
-    )
-)
+SUBJECTS = {
+    "imports": imports,
+    "start": start,
+    "popen": popen,
+    "death": death,
+    "sockets": sockets,
+    "waiting": waiting,
+}
+
+sys.exit(measure.main({name: subject.measure for name, subject in SUBJECTS.items()}))

@@ -1,6 +1,6 @@
 """Runs every program, does every fault to it, and says what became of the children.
 
-Exit status 0: orphanguard left no child alive and lost none early, and the plain programs really did orphan theirs.
+Exit status 0 means: orphanguard left no child alive and lost none early, and the plain programs orphaned theirs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
 
-from .family import adopt_orphans, kill_all, sweep
+from benchmarks.common.processes import adopt_orphans
+
+from .family import kill_all, sweep
 from .faults import perform
 from .rows import ROWS, Failure, Fault, Outcome, Row
 from .screen import Screen
@@ -21,7 +23,7 @@ HELPERS_END = 2.0  # seconds that multiprocessing's helpers have to end by thems
 
 
 def run(screen: Screen, row: Row) -> None:
-    """The faults at the same time, each on a process of its own: so the whole takes a third of a minute."""
+    """Does all faults at the same time, each to a process of its own: so the whole takes a third of a minute."""
     stop = threading.Event()
 
     def one(fault: Fault) -> None:
@@ -44,7 +46,7 @@ def run(screen: Screen, row: Row) -> None:
 
 
 def surprises(screen: Screen) -> list[str]:
-    """What is not as promised, one sentence each."""
+    """All that is not as promised, one sentence each."""
     found = []
     for row, outcomes in screen.results.items():
         name = row.name.strip()

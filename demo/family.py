@@ -1,13 +1,12 @@
 """Processes that are watched by pidfd, and the end of all that the demo ever started.
 
-The demo makes itself a child subreaper (prctl(2)): every orphan below it becomes its own child. So nothing that
-it started can get out of sight, and since nobody else reaps them, none of their pids can become another's.
+The demo is a child subreaper (prctl(2)): every orphan below it becomes its own child. So nothing that it started gets
+out of sight. Nobody else reaps them, so none of their pids can become another's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -15,21 +14,13 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36
 UNKILLABLE = 20  # seconds
 
-_sessions: set[int] = set()  # of the programs that we started; a session id is its leader's pid
-
-
-def adopt_orphans() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(code)}")
+_sessions: set[int] = set()  # those of the programs that we started; a session id is its leader's pid
 
 
 def start_in_session(command: list[str], stdin: int, stdout: int, stderr: int) -> int:
-    """Starts a program in a session (and process group) of its own, which is ours to clean up; its pid."""
+    """Starts a program in a session (and process group) of its own, which is ours to clean up. Returns its pid."""
     redirections = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, stdout, stderr))]
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=redirections, setsid=True)
     _sessions.add(pid)
@@ -37,7 +28,7 @@ def start_in_session(command: list[str], stdin: int, stdout: int, stderr: int) -
 
 
 class Watched:
-    """A process by its identity. A zombie counts as dead: its pidfd is readable."""
+    """A process, by a pidfd. A zombie counts as dead: its pidfd is readable."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -55,25 +46,16 @@ class Watched:
 
     @property
     def killed(self) -> bool:
-        """Ended by a signal. Only for a child of ours."""
+        """Whether a signal ended it. Only for a child of ours."""
         end = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return end is not None and end.si_code != os.CLD_EXITED
-
-    @property
-    def doomed(self) -> bool:
-        """Killed, but without a processor to die on so far: SIGKILL is pending (proc(5))."""
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith(("SigPnd:", "ShdPnd:")) and int(line.split()[1], 16) >> signal.SIGKILL - 1 & 1:
-                    return True
-        return False
 
     def close(self) -> None:
         os.close(self.pidfd)
 
 
 def wait_for_deaths(watched: Iterable[Watched], timeout: float) -> tuple[list[Watched], float | None]:
-    """Until all are dead, or ``timeout`` seconds are over: who lives, and when (monotonic) the last one died."""
+    """Waits until all are dead, at most ``timeout`` seconds. Returns the living, and when (monotonic) the last died."""
     living = {process.pidfd: process for process in watched}
     poller = select.poll()
     for pidfd in living:
@@ -89,7 +71,7 @@ def wait_for_deaths(watched: Iterable[Watched], timeout: float) -> tuple[list[Wa
 
 
 def _children() -> Iterator[int]:
-    """Our children, orphans that we adopted included, of the sessions that we made."""
+    """Our children in the sessions that we made, adopted orphans included."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
@@ -100,16 +82,16 @@ def _children() -> Iterator[int]:
 
 
 def kill_all() -> None:
-    """Kills what is left. The pids are exact, because only `sweep` reaps: dead or alive, they are still taken."""
+    """Kills what is left. The pids are exact: only `sweep` reaps, so a pid stays taken after its process is dead."""
     for pid in _children():
         os.kill(pid, signal.SIGKILL)
 
 
 def sweep(patience: float) -> None:
-    """Ends and reaps all that is left. Not while another thread starts programs.
+    """Ends and reaps all that is left. No other thread may start programs meanwhile.
 
-    Helper processes of multiprocessing (resource tracker, fork server) end by themselves when their owner is
-    gone: they get ``patience`` seconds for it. Raises TimeoutError if something can't be killed.
+    Helper processes of multiprocessing (resource tracker, fork server) end by themselves when their owner is gone; they
+    have ``patience`` seconds for that. Raises TimeoutError if something can't be killed.
     """
     patience_ends = time.monotonic() + patience
     while pids := list(_children()):

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from benchmarks.common.processes import doomed
+
 from .family import Watched, start_in_session, wait_for_deaths
 from .rows import Failure, Fault, Outcome, Row
 
 PROGRAMS = Path(__file__).parent / "programs"
-READY = 15.0  # seconds a program has to get its children up
-PATIENCE = 3.0  # seconds what a fault is aimed at has to end; a handler may keep it from doing so
+READY = 15.0  # seconds that a program has until its children are up
+PATIENCE = 3.0  # seconds that the target of a fault has to end; a handler may keep it from ending
 WATCH = 1.0  # seconds after that, in which the fate of all is seen
-DOOMED = 10.0  # seconds more for who is killed already but has no processor to die on
+DOOMED = 10.0  # seconds more for processes that are killed already but have no processor to die on
 
 Say = Callable[[str], None]
 
@@ -43,7 +45,7 @@ class Family:
 
 
 def perform(row: Row, fault: Fault, say: Say, stop: threading.Event) -> Outcome | Failure:
-    """Starts the program, does ``fault`` to it, watches. Says what it does, in at most 55 characters."""
+    """Starts the program, does ``fault`` to it, and watches. ``say`` gets what happens, in at most 55 characters."""
     say("starting")
     try:
         with started(row, fault, stop) as family:
@@ -86,8 +88,8 @@ def end_thread(family: Family, say: Say) -> Outcome:
 def observe(family: Family, children: list[Watched], begun: float, hit_ended: Callable[[], bool]) -> Outcome:
     watched = [family.parent, *children]
     left, last = wait_for_deaths(watched, WATCH)
-    if doomed := [process for process in left if process.doomed]:
-        _, last = wait_for_deaths(doomed, DOOMED)
+    if dying := [process for process in left if doomed(process.pid)]:
+        _, last = wait_for_deaths(dying, DOOMED)
     return Outcome(
         children=len(children),
         left=sum(child.alive for child in children),
@@ -100,7 +102,8 @@ def observe(family: Family, children: list[Watched], begun: float, hit_ended: Ca
 
 @contextlib.contextmanager
 def started(row: Row, fault: Fault, stop: threading.Event) -> Iterator[Family]:
-    command = [sys.executable, str(PROGRAMS / row.file)]
+    file, *arguments = row.program.split()
+    command = [sys.executable, str(PROGRAMS / file), *arguments]
     if fault is Fault.THREAD_ENDS:
         command.append("--in-thread")
     with contextlib.ExitStack() as cleanup, tempfile.TemporaryFile() as errors:
@@ -128,7 +131,7 @@ def _pipe(cleanup: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read_ready(answers: BinaryIO, errors: BinaryIO) -> tuple[int, list[int]]:
-    """The starting thread (0: the main thread) and the children, as the program says when all are up."""
+    """The starting thread (0: the main thread) and the children, which the program says when all are up."""
     poller = select.poll()
     poller.register(answers, select.POLLIN)
     deadline = time.monotonic() + READY

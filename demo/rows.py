@@ -12,7 +12,7 @@ Kind = Literal["article", "folk", "orphanguard"]
 @dataclass(frozen=True)
 class Row:
     name: str
-    file: str
+    program: str  #: its file, and its arguments
     kind: Kind
 
 
@@ -24,15 +24,15 @@ ROWS = (
     Row("  SIGTERM handler with killpg", "killpg.py", "article"),
     Row("multiprocessing.Pool", "pool.py", "article"),
     Row("PR_SET_PDEATHSIG in each child", "pdeathsig.py", "folk"),
-    Row("orphanguard.Process fork", "guarded_fork.py", "orphanguard"),
-    Row("orphanguard.Process spawn", "guarded_spawn.py", "orphanguard"),
-    Row("orphanguard.Process forkserver", "guarded_forkserver.py", "orphanguard"),
+    Row("orphanguard.Process fork", "guarded.py fork", "orphanguard"),
+    Row("orphanguard.Process spawn", "guarded.py spawn", "orphanguard"),
+    Row("orphanguard.Process forkserver", "guarded.py forkserver", "orphanguard"),
     Row("orphanguard.Pool", "guarded_pool.py", "orphanguard"),
 )
 
 
 class Fault(Enum):
-    """The value says it in a few words."""
+    """What is done to a program; the value is how the demo calls it."""
 
     TERM_PARENT = "SIGTERM to the parent"
     KILL_PARENT = "kill -9 of the parent"
@@ -41,7 +41,7 @@ class Fault(Enum):
 
     @property
     def ends_parent(self) -> bool:
-        """Then no child should be left; otherwise no other one should die."""
+        """If it does, no child should be left; if not, no other child should die."""
         return self in (Fault.TERM_PARENT, Fault.KILL_PARENT)
 
 
@@ -51,7 +51,7 @@ class Outcome:
     left: int  #: how many of them live at the end
     hit_ended: bool  #: whether what the fault was aimed at did end
     parent_lives: bool
-    parent_killed: bool  #: by a signal; otherwise it may have ended because its children had
+    parent_killed: bool  #: by a signal; without one the parent may have ended because its children had
     after: float = 0.0  #: seconds from the fault to the last death that was seen after it
 
     @property

@@ -1,91 +1,69 @@
-"""The safety net: a test that leaves a process, fd or thread behind fails, whatever it asserted."""
+"""The safety net: a test that leaves a process, an fd or a thread behind fails, whatever it asserts."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import os
 import resource
 import signal
-import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
-from pathlib import Path
 
-import fdtable
 import pytest
 
-from orphanguard import _waiting
+from orphanguard._core import waiting
+from tests.support import fdtable
+from tests.support.proc import children
+from tests.support.starts import foreign_fork
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-# Where the suite runs in the background, a shell or nohup has had these ignored, and programs inherit that.
+# Where the suite runs in the background, a shell or nohup ignores these signals, and programs would inherit that.
 for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_signal) == signal.SIG_IGN:
         signal.signal(_signal, signal.SIG_DFL)
 
 
-def _children() -> set[int]:
-    path = f"/proc/{os.getpid()}/task"
-    found: set[int] = set()
-    for task in os.listdir(path):
-        with contextlib.suppress(FileNotFoundError):
-            found.update(map(int, Path(path, task, "children").read_text().split()))
-    return found
-
-
 def _tethers() -> int:
-    """Another one may be in use than before, but there are no more."""
+    """The number of tethers. Another tether may be in use than before the test, but there must be no more."""
     fdtable.settle()
     return len(fdtable.tethers())
 
 
-@functools.cache
-def _fork() -> None:
-    """The first one makes a tether for its like."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there may be threads
-        pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
+_first_fork = functools.cache(foreign_fork)
 
 
 def _settle() -> None:
-    """What the process makes once and keeps: not a leak of the test that happens to come first."""
-    _waiting.registry()._own_epoll()
+    """Makes what the process makes once and keeps. Else it would look like a leak of the first test."""
+    waiting.registry()._own_epoll()
     resource_tracker.ensure_running()
-    _fork()
+    _first_fork()
 
 
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     _settle()
-    before = (_children(), set(threading.enumerate()), _tethers(), fdtable.open_fds())
+    before = (children(), set(threading.enumerate()), _tethers(), fdtable.open_fds())
     yield
     keeps_server = request.node.get_closest_marker("starts_fork_server") is not None
     deadline = time.monotonic() + 5
     while True:
         gc.collect()
-        children = _children() - before[0]
+        alive = children() - before[0]
         threads = set(threading.enumerate()) - before[1]
         tethers = max(_tethers() - before[2], 0)
         left = {fd: what for fd, what in fdtable.open_fds().items() if before[3].get(fd) != what}
         if keeps_server:
-            # The server and its alive pipe stay, as they do in the standard library.
-            children -= {forkserver._forkserver._forkserver_pid}
+            # The fork server and its alive pipe stay, as in the standard library.
+            alive -= {forkserver._forkserver._forkserver_pid}
             left = {fd: what for fd, what in left.items() if not what.startswith("pipe:")}
         if forkserver._forkserver._forkserver_pid is not None:
-            tethers = max(tethers - 2, 0)  # on its own one 63 starts may have failed; one more is made then
-        if not (children or threads or tethers or left) or time.monotonic() > deadline:
+            tethers = max(tethers - 2, 0)  # one more when 63 starts have failed on its own
+        if not (alive or threads or tethers or left) or time.monotonic() > deadline:
             break
         time.sleep(0.01)
-    assert not children, f"left alive or unreaped: {children}"
+    assert not alive, f"left alive or unreaped: {alive}"
     assert not left, f"left open: {left}"
     assert not tethers, f"left open: {tethers} tethers and queues more than before"
     assert not threads, f"left running: {threads}"
@@ -93,7 +71,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def many_fds() -> Iterator[None]:
-    """Room for 4,096, for programs that are started as well. The usual soft limit is 1,024."""
+    """A soft limit of 4,096 fds, also for programs that the test starts. The usual one is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= hard < 4096:
         pytest.skip(f"needs 4096 fds, and the hard limit is {hard}")

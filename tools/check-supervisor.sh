@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-sources="csrc/supervisor.c csrc/supervisor_tree.c csrc/supervisor_contain.c csrc/supervisor_options.c"
+sources="csrc/supervisor/*.c"
 
 groups=--groups=1,2 pidns=
 if [ "$(id -u)" != 0 ]; then
@@ -47,18 +47,18 @@ program=$out/orphanguard-run
 for kind in "${@:-asan}"; do
     case $kind in
     asan)
-        ${CC:-cc} -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -o "$program" $sources
+        ${CC:-cc} -std=gnu11 -Icsrc -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -o "$program" $sources
         # Leaks are not looked for: it ends by _exit(), and what is allocated is needed until then.
         with="env ASAN_OPTIONS=detect_leaks=0"
         ;;
     valgrind)
         command -v valgrind >/dev/null || { echo "valgrind is not installed"; exit 77; }
-        ${CC:-cc} -std=gnu11 -g -O1 -o "$program" $sources
+        ${CC:-cc} -std=gnu11 -Icsrc -g -O1 -o "$program" $sources
         with="valgrind --quiet --error-exitcode=99"
         cannot=125 # its clone() shares no memory, so the reason of a failed exec does not arrive
         # Its own answer to a system call that it has not heard of is ENOSYS.
         if $with "$program" true 2>&1 | grep -q 'unhandled.*syscall: 434'; then
-            ${CC:-cc} -std=gnu11 -g -O1 -Wl,--wrap=syscall -o "$program" $sources tools/valgrind_pidfd.c
+            ${CC:-cc} -std=gnu11 -Icsrc -g -O1 -Wl,--wrap=syscall -o "$program" $sources tools/valgrind_pidfd.c
             with="${PYTHON:-python3} tools/valgrind_pidfd.py $with"
         fi
         ;;

@@ -1,16 +1,14 @@
 """An atexit handler terminates all children.
 
-It must be registered after multiprocessing.util is imported, which the first start does: that registers a handler which
-joins all children, and what was registered last runs first.
+multiprocessing.util registers a handler that joins all children, and the last registered handler runs first. So this
+one is registered after the first start, which imports multiprocessing.util.
 """
 
 import atexit
 import multiprocessing
 
-from ._common import processes
+from ._start import processes
 
-TITLE = "`atexit` handler"
-CLAIMS = "clean-up code that “always runs”"
 started = []
 
 

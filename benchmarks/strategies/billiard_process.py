@@ -5,11 +5,7 @@ import signal
 import billiard
 from billiard.util import set_pdeathsig
 
-from ._common import processes
-
-TITLE = "billiard, `set_pdeathsig`"
-CLAIMS = "workers die with the parent"
-NEEDS = ["billiard"]
+from ._start import processes
 
 
 def tied(target):

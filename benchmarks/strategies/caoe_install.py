@@ -4,12 +4,7 @@ import multiprocessing
 
 import caoe
 
-from ._common import processes
-
-TITLE = "CaoE"
-CLAIMS = "“kill all children spawned by the process when it dies”"
-NEEDS = ["caoe"]
-PACKAGE = "CaoE"
+from ._start import processes
 
 
 def prepare():

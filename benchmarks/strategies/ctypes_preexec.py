@@ -3,10 +3,8 @@
 import ctypes
 import signal
 
-from ._common import programs
+from ._start import programs
 
-TITLE = "`preexec_fn`: ctypes `prctl`"
-CLAIMS = "the kernel kills the child when the parent dies"
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 

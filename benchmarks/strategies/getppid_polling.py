@@ -5,11 +5,7 @@ import os
 import threading
 import time
 
-from ._common import processes
-
-TITLE = "`getppid` each second"
-SLOW = 1.2
-CLAIMS = "the child notices that it is an orphan, and exits"
+from ._start import processes
 
 
 def watch(parent):

@@ -4,10 +4,7 @@ import multiprocessing
 import os
 import signal
 
-from ._common import processes
-
-TITLE = "SIGTERM handler with `killpg`"
-CLAIMS = "`kill` of any one of them ends the whole family"
+from ._start import processes
 
 
 def on_sigterm(signum, frame):

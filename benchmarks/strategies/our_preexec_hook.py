@@ -2,13 +2,7 @@
 
 import orphanguard
 
-from . import _ours
-from ._common import programs
-
-TITLE = "`orphanguard.PreexecFn()`"
-CLAIMS = "never outlives its parent process, never dies early"
-ORPHANGUARD = True
-NOT_CLAIMED = _ours.NOT_CLAIMED
+from ._start import programs
 
 
 def start(count, child):

@@ -1,13 +1,11 @@
-"""PDEATHSIG as the first thing in a multiprocessing target, method fork."""
+"""PDEATHSIG as the first thing in a multiprocessing target. With forkserver the kernel's parent is the server."""
 
 import ctypes
 import multiprocessing
 import signal
 
-from ._common import processes
+from ._start import processes
 
-TITLE = "PDEATHSIG in target, fork"
-CLAIMS = "the kernel kills the child when the parent dies"
 PR_SET_PDEATHSIG = 1
 
 
@@ -16,5 +14,5 @@ def tied(target):
     target()
 
 
-def start(count, child):
-    return processes(multiprocessing.get_context("fork"), count, tied, child.target)
+def start(count, child, method):
+    return processes(multiprocessing.get_context(method), count, tied, child.target)

@@ -1,16 +1,14 @@
-"""A thread in each child reads from a pipe whose only writer is the parent. End of file: the parent is gone.
+"""A thread in each child reads from a pipe whose only writer is the parent. End of file means that the parent is gone.
 
-One pipe for all, and each child closes its copy of the write end first of all: the careful version.
+The careful version: one pipe for all, and each child first closes its copy of the write end.
 """
 
 import multiprocessing
 import os
 import threading
 
-from ._common import processes
+from ._start import processes
 
-TITLE = "thread that waits for EOF"
-CLAIMS = "the kernel closes the parent's end, however it dies"
 ends = []
 
 

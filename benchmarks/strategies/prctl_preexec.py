@@ -4,12 +4,7 @@ import signal
 
 import prctl
 
-from ._common import programs
-
-TITLE = "`preexec_fn`: python-prctl"
-CLAIMS = "the kernel kills the child when the parent dies"
-NEEDS = ["prctl"]
-PACKAGE = "python-prctl"
+from ._start import programs
 
 
 def start(count, child):

@@ -11,18 +11,13 @@ import sys
 
 import psutil
 
-from ._common import processes
-
-TITLE = "psutil tree kill"
-CLAIMS = "kills children, and theirs"
-NEEDS = ["psutil"]
-
+from ._start import processes
 
 PARENT = os.getpid()
 
 
 def kill_tree():
-    if os.getpid() == PARENT:  # and not a forked child that has inherited the handler
+    if os.getpid() == PARENT:  # a forked child inherits the handler
         for process in psutil.Process().children(recursive=True):
             process.kill()
 

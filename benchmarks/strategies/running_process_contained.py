@@ -2,10 +2,6 @@
 
 from running_process import ContainedProcessGroup
 
-TITLE = "running-process, contained"
-CLAIMS = "“all children killed on exit, even on crash”; orphans are found afterwards"
-NEEDS = ["running_process"]
-PACKAGE = "running-process"
 group = ContainedProcessGroup()
 
 

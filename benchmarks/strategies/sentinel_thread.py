@@ -5,10 +5,7 @@ import multiprocessing.connection
 import os
 import threading
 
-from ._common import processes
-
-TITLE = "`parent_process().sentinel`"
-CLAIMS = "the standard library's own: ready when the parent has ended"
+from ._start import processes
 
 
 def watch():

@@ -3,10 +3,8 @@
 import multiprocessing
 import signal
 
-from ._common import processes
+from ._start import processes
 
-TITLE = "SIGTERM handler, set after"
-CLAIMS = "`kill PARENT` ends children and parent"
 started = []
 
 

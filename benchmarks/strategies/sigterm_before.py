@@ -1,10 +1,8 @@
-"""The same handler, installed before the children are started: so they inherit it, and what they know of the list."""
+"""The handler of sigterm_after.py, installed before the children start: so each inherits it, with the list so far."""
 
 import multiprocessing
 import signal
 
-TITLE = "SIGTERM handler, set before"
-CLAIMS = "`kill PARENT` ends children and parent"
 started = []
 
 

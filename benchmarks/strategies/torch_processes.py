@@ -2,10 +2,6 @@
 
 import torch.multiprocessing
 
-TITLE = "torch.multiprocessing"
-CLAIMS = "workers are interrupted when the parent dies"
-NEEDS = ["torch"]
-
 
 def call(_, target):
     target()

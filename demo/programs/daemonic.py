@@ -5,19 +5,7 @@ A signal is no good order.
 
 import multiprocessing
 
-from stage import CHILDREN, announce, begin, work
-
-
-def start():
-    for process in processes:
-        process.start()
-
+from stage import run
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context("fork")
-    up = context.SimpleQueue()
-    processes = [context.Process(target=work, args=(up,), daemon=True) for _ in range(CHILDREN)]
-    begin(start)
-    announce(up)
-    for process in processes:
-        process.join()
+    run(multiprocessing.get_context("fork"), daemon=True)

@@ -3,12 +3,7 @@
 import multiprocessing
 import signal
 
-from stage import CHILDREN, announce, begin, work
-
-
-def start():
-    for process in processes:
-        process.start()
+from stage import processes, run
 
 
 def on_sigterm(signum, frame):
@@ -16,12 +11,9 @@ def on_sigterm(signum, frame):
         process.terminate()
 
 
-if __name__ == "__main__":
-    context = multiprocessing.get_context("fork")
-    up = context.SimpleQueue()
-    processes = [context.Process(target=work, args=(up,)) for _ in range(CHILDREN)]
-    begin(start)
+def install():
     signal.signal(signal.SIGTERM, on_sigterm)
-    announce(up)
-    for process in processes:
-        process.join()
+
+
+if __name__ == "__main__":
+    run(multiprocessing.get_context("fork"), when_started=install)

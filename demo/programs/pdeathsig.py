@@ -7,7 +7,7 @@ import ctypes
 import multiprocessing
 import signal
 
-from stage import CHILDREN, announce, begin, work
+from stage import run, work
 
 PR_SET_PDEATHSIG = 1
 
@@ -17,16 +17,5 @@ def tied_work(up):
     work(up)
 
 
-def start():
-    for process in processes:
-        process.start()
-
-
 if __name__ == "__main__":
-    context = multiprocessing.get_context("fork")
-    up = context.SimpleQueue()
-    processes = [context.Process(target=tied_work, args=(up,)) for _ in range(CHILDREN)]
-    begin(start)
-    announce(up)
-    for process in processes:
-        process.join()
+    run(multiprocessing.get_context("fork"), tied_work)

@@ -2,28 +2,7 @@
 
 import multiprocessing
 
-import stage
-
-
-def initialize(queue):
-    global up
-    up = queue
-
-
-def task(_):
-    stage.work(up)
-
-
-def start():
-    global results
-    pool = context.Pool(stage.CHILDREN, initialize, (up,))
-    results = [pool.apply_async(task, (number,)) for number in range(stage.CHILDREN)]
-
+from stage import run_pool
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context("fork")
-    up = context.SimpleQueue()
-    stage.begin(start)
-    stage.announce(up)
-    for result in results:
-        result.wait(stage.LIFETIME)
+    run_pool(multiprocessing.get_context("fork"))

@@ -1,7 +1,8 @@
 """Child processes that the kernel kills when their parent process dies, and never before.
 
-Public names are loaded on first use (PEP 562): importing this package imports neither ``multiprocessing``
-nor ``subprocess``. It does load the C shim, whose at-fork handlers make a child of any later fork able to arm itself.
+The public names are loaded on first use (PEP 562), so ``import orphanguard`` imports neither ``multiprocessing`` nor
+``subprocess``. The import does load the C shim, whose at-fork handlers enable a child of any later fork to arm itself
+by `die_with_parent`. Needs Linux: on other systems the import raises ImportError.
 """
 
 from __future__ import annotations
@@ -11,23 +12,24 @@ import sys
 if sys.platform != "linux":
     raise ImportError(f"orphanguard needs Linux: its guarantees are the Linux kernel's (this is {sys.platform})")
 
-from . import _forked, _native  # noqa: F401
+from ._core import native  # noqa: F401
+from ._stdlib import forked  # noqa: F401
 
-TYPE_CHECKING = False  # as type checkers take it to be true; importing typing costs more than all of this
+TYPE_CHECKING = False  # type checkers take it to be true; to import typing costs more than all of this
 if TYPE_CHECKING:
     from . import asyncio as asyncio
     from . import futures as futures
     from . import hooks as hooks
     from . import multiprocessing as multiprocessing
     from . import subprocess as subprocess
-    from ._errors import GuardUnavailable, StatusLostWarning
-    from ._guard import Guard
-    from ._waiting import wait
+    from ._core.errors import GuardUnavailable, StatusLostWarning
+    from ._core.guard import Guard
     from .asyncio import create_subprocess_exec, create_subprocess_shell
     from .futures import ProcessPoolExecutor
     from .hooks import PreexecFn, die_with_parent, preexec_fn
     from .multiprocessing import Manager, Pool, Process, get_context
     from .subprocess import Popen, call, check_call, check_output, run
+    from .waiting import wait
 
 __version__ = "0.1.0"
 
@@ -53,16 +55,17 @@ __all__ = [
     "wait",
 ]
 
+#: The module of each public name.
 _HOME = {
-    "Guard": "_guard",
-    "GuardUnavailable": "_errors",
+    "Guard": "_core.guard",
+    "GuardUnavailable": "_core.errors",
     "Manager": "multiprocessing",
     "Pool": "multiprocessing",
     "Popen": "subprocess",
     "PreexecFn": "hooks",
     "Process": "multiprocessing",
     "ProcessPoolExecutor": "futures",
-    "StatusLostWarning": "_errors",
+    "StatusLostWarning": "_core.errors",
     "call": "subprocess",
     "check_call": "subprocess",
     "check_output": "subprocess",
@@ -72,11 +75,11 @@ _HOME = {
     "get_context": "multiprocessing",
     "preexec_fn": "hooks",
     "run": "subprocess",
-    "wait": "_waiting",
+    "wait": "waiting",
 }
 
 
-if not TYPE_CHECKING:  # else every misspelt name had a type
+if not TYPE_CHECKING:  # with this in sight, a type checker accepts every misspelt name
 
     def __getattr__(name: str) -> object:
         from importlib import import_module

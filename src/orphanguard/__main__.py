@@ -1,4 +1,8 @@
-"""The command line: ``orphanguard run ...``, ``orphanguard doctor``; as ``python -m orphanguard`` too."""
+"""The command line: ``orphanguard run ...`` and ``orphanguard doctor``, also as ``python -m orphanguard``.
+
+``run`` executes the C program orphanguard-run in this process, so no Python stays between the caller and the command.
+If the caller dies while Python imports what is below, nothing is started. Needs the C programs of ``_bin``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 import signal
 import sys
 
-# Before anything else: a parent that dies while Python starts up must be missed by the program that replaces us.
+# Read before anything else runs. orphanguard-run gets this pid, and starts nothing if that process is gone by then.
 PARENT = os.getppid()
 
 USAGE = """\
@@ -22,13 +26,16 @@ doctor  Says what this host can guarantee, what it can't, and why.
 
 
 def run(arguments: list[str]) -> None:
-    """Becomes ``orphanguard-run``."""
-    from ._bin import RUN
-    from ._errors import not_executable
+    """Executes orphanguard-run with ``arguments`` in this process, and returns only by an OSError.
 
-    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, the command must not
+    `GuardUnavailable` if the file of orphanguard-run can't be executed.
+    """
+    from ._bin import RUN
+    from ._core.errors import not_executable
+
+    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and an exec would hand that on to the command
         signal.signal(getattr(signal, name), signal.SIG_DFL)
-    parent = [f"--parent-pid={PARENT}"] if PARENT else []  # 0: it is outside our pid namespace
+    parent = [f"--parent-pid={PARENT}"] if PARENT else []  # 0: the parent is outside our pid namespace
     try:
         os.execv(RUN, ["orphanguard-run", *parent, *arguments])
     except OSError as error:
@@ -36,6 +43,10 @@ def run(arguments: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line, and returns its exit status: 125 if orphanguard itself has failed.
+
+    ``arguments``: without the name of the program. None: those of this process.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if command == "run":

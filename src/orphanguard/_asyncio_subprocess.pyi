@@ -1,4 +1,7 @@
-"""What type checkers and editors see of ``orphanguard.asyncio.subprocess``, where at run time an object is."""
+"""What type checkers and editors see of ``orphanguard.asyncio.subprocess``.
+
+At run time that is an object and no module, so there is no module to which this stub belongs.
+"""
 
 from asyncio.subprocess import DEVNULL as DEVNULL
 from asyncio.subprocess import PIPE as PIPE

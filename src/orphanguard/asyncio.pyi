@@ -1,6 +1,7 @@
-"""What type checkers and editors see of asyncio.py: all of asyncio, its programs guarded.
+"""What type checkers and editors see of asyncio.py: all of asyncio, with guarded programs.
 
-`make lint` (stubtest) compares it with the module, tests/test_signatures.py the defaults.
+`make lint` (stubtest) compares this stub with the module, and tests/api/test_signatures.py compares the defaults.
+Needs typeshed's stubs of asyncio.
 """
 
 import sys
@@ -41,7 +42,7 @@ from typing import IO, Any, Literal, TypeAlias, overload
 from _typeshed import StrOrBytesPath
 
 from . import _asyncio_subprocess
-from ._guard import Containment, Tree
+from ._core.containment import Containment, Tree
 
 if sys.version_info >= (3, 11):
     from asyncio import taskgroups as taskgroups
@@ -66,7 +67,7 @@ class TreeProcess(Process):
 
 # fmt: off
 
-@overload  # a tree
+@overload  # with a tree
 async def create_subprocess_exec(
     program: _Path, *args: _Path, stdin: _FILE = None, stdout: _FILE = None, stderr: _FILE = None, limit: int = 65536,
     universal_newlines: Literal[False] = False, shell: Literal[False] = False, bufsize: Literal[0] = 0,
@@ -79,7 +80,7 @@ async def create_subprocess_exec(
     death_signal: int | str | None = None, guard: bool = True, tree: Literal[True] | Containment,
     grace: float | None = None,
 ) -> TreeProcess: ...
-@overload  # none, or not known
+@overload  # no tree, or not known to be one
 async def create_subprocess_exec(
     program: _Path, *args: _Path, stdin: _FILE = None, stdout: _FILE = None, stderr: _FILE = None, limit: int = 65536,
     universal_newlines: Literal[False] = False, shell: Literal[False] = False, bufsize: Literal[0] = 0,
@@ -91,7 +92,7 @@ async def create_subprocess_exec(
     umask: int = -1, pipesize: int = -1, process_group: int | None = None,
     death_signal: int | str | None = None, guard: bool = True, tree: Tree = False, grace: float | None = None,
 ) -> Process: ...
-@overload  # a tree
+@overload  # with a tree
 async def create_subprocess_shell(
     cmd: str | bytes, stdin: _FILE = None, stdout: _FILE = None, stderr: _FILE = None, limit: int = 65536, *,
     universal_newlines: Literal[False] = False, shell: Literal[True] = True, bufsize: Literal[0] = 0,
@@ -104,7 +105,7 @@ async def create_subprocess_shell(
     death_signal: int | str | None = None, guard: bool = True, tree: Literal[True] | Containment,
     grace: float | None = None,
 ) -> TreeProcess: ...
-@overload  # none, or not known
+@overload  # no tree, or not known to be one
 async def create_subprocess_shell(
     cmd: str | bytes, stdin: _FILE = None, stdout: _FILE = None, stderr: _FILE = None, limit: int = 65536, *,
     universal_newlines: Literal[False] = False, shell: Literal[True] = True, bufsize: Literal[0] = 0,

@@ -1,6 +1,7 @@
-"""What type checkers and editors see of subprocess.py: typeshed's overloads, and our four parameters.
+"""What type checkers and editors see of subprocess.py: typeshed's overloads, with four parameters more.
 
-`make lint` (stubtest) compares it with the module, tests/test_signatures.py the defaults.
+`make lint` (stubtest) compares this stub with the module, and tests/api/test_signatures.py compares the defaults.
+Needs typeshed's stub of subprocess.
 """
 
 import subprocess as _standard
@@ -33,7 +34,8 @@ from typing import IO, Any, AnyStr, Literal, TypeAlias, overload
 
 from _typeshed import ReadableBuffer, StrOrBytesPath
 
-from ._guard import Containment, Guard, Tree
+from ._core.containment import Containment, Tree
+from ._core.guard import Guard
 
 __all__ = [
     "DEVNULL",
@@ -61,8 +63,10 @@ _Hook: TypeAlias = Callable[[], object]
 # fmt: off
 
 class Popen(_standard.Popen[AnyStr]):
-    command_pid: int | None
-    containment: Containment | None
+    @property
+    def command_pid(self) -> int | None: ...
+    @property
+    def containment(self) -> Containment | None: ...
     @property
     def guard(self) -> Guard | None: ...
     @overload  # text is True

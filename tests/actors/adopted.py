@@ -1,5 +1,8 @@
-"""Killed while its supervisor is held before it has looked for its parent, and a younger program of another thread
-holds copies of all that this process has: HOW [unnamed]. "unnamed": the supervisor is not told whom it is to watch."""
+"""Dies while its supervisor is held, before the supervisor has looked for its parent: HOW [unnamed].
+
+A younger program of another thread holds copies of all that this process has then. HOW: a way to start a tree.
+"unnamed": the supervisor is not told which process it is to watch.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ import os
 import signal
 import sys
 import threading
-import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
-from orphanguard import _supervisor
+from orphanguard._core import supervisor
+from tests.support.proc import children, children_of, wait_for
 
 TREE = ["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]
 
@@ -34,36 +40,18 @@ HOW = {
 }
 
 
-def children(of: int) -> set[int]:
-    found: set[int] = set()
-    for task in os.listdir(f"/proc/{of}/task"):
-        with open(f"/proc/{of}/task/{task}/children") as file:
-            found.update(map(int, file.read().split()))
-    return found
-
-
-def is_supervisor(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline") as file:
-            return "orphanguard-run" in file.read()
-    except OSError:
-        return False
-
-
 def main() -> None:
     if "unnamed" in sys.argv:
-        command = _supervisor.command
-        _supervisor.command = lambda *words: [word for word in command(*words) if "--parent-fd=" not in str(word)]
+        command = supervisor.command
+        supervisor.command = lambda *words: [word for word in command(*words) if "--parent-fd=" not in str(word)]
     assert orphanguard.Popen
     threading.Thread(target=HOW[sys.argv[1]], daemon=True).start()
     me = os.getpid()
-    while not any(map(is_supervisor, children(me))):
-        time.sleep(0.005)
-    before = children(me)
-    # Its child shares our table of fds until it gets to close_range, where it is held.
+    wait_for(lambda: children_of(me, "orphanguard-run"))
+    before = children()
+    # This program's child shares our table of fds until it gets to close_range, where strace holds it.
     threading.Thread(target=lambda: orphanguard.Popen(["true"]), daemon=True).start()
-    while not children(me) - before:
-        time.sleep(0.005)
+    wait_for(lambda: children() - before)
     os.kill(me, signal.SIGKILL)
 
 

@@ -1,7 +1,8 @@
-"""Lifelines in plain Python, without orphanguard: what it was, what it is, and what does not work.
+"""Designs of a lifeline in plain Python, without orphanguard: the one before the tether, the tether, and one that
+fails.
 
-Each is a pipe, and for each program a description of its read end that the kernel signals when the last write end goes.
-They differ in where those two are.
+Each has a pipe, and for each program a description of its read end. The kernel signals through the descriptions when
+the last write end is released. The designs differ in where the write end and the descriptions are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SLEEP = ["sleep", "1000"]
 
 
 def above(fd: int, number: int) -> int:
-    """The same on a number from there on."""
+    """The same file on a number from ``number`` on."""
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, number)
     os.close(fd)
     return moved
@@ -29,8 +30,8 @@ def send(way: socket.socket, fd: int) -> None:
 
 
 class Table:
-    """All in the parent's table of fds, the write end above the descriptions. So it was before the tether: of a process
-    that ends alone Linux releases the highest first."""
+    """The design before the tether: all is in the parent's table of fds, the write end above the descriptions. When a
+    process ends alone, Linux releases its highest fd first."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -67,7 +68,7 @@ class FlatNest(Table):
 
 
 class Nest(Table):
-    """The tether: the write end in one queue, the descriptions in one that hangs in there.
+    """The tether: the write end is in one queue, and the descriptions are in a queue that is itself in the first one.
 
     ``meanwhile``: what another thread does while it is made, in this process's own table of fds.
     """

@@ -1,6 +1,9 @@
-"""Children of plain multiprocessing, or scripts, that call die_with_parent themselves: KIND THREAD CALL.
+"""Foreign children, of plain multiprocessing or scripts, that arm themselves: KIND THREAD CALL.
 
-THREAD: who starts them: the main thread, one that has "ended", or one that is "running"."""
+KIND: a start method, "executor", "pool" or "script". THREAD: which thread starts them: "main", one that has "ended", or
+one that is still "running". CALL: an expression, whose value each child calls: orphanguard.die_with_parent, say.
+Prints their pids and what they say of their guards, then executes the Python statements that it reads on stdin.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
-from family import idle, say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
-from orphanguard import _native
+from orphanguard._core import arming
+from tests.support.actor import idle, joined, obey, run_in, say
 
 
 def nothing() -> None:
@@ -27,17 +31,15 @@ SEEN: dict[str, object] = {}
 
 
 def look() -> None:
-    SEEN["seen"] = {"pdeathsig": _native.pdeathsig(), "layers": report()["layers"]}
+    SEEN["seen"] = {"pdeathsig": arming.pdeathsig(), "layers": report()["layers"]}
 
 
 def arm_pdeathsig() -> None:
-    _native.arm_pdeathsig(signal.SIGKILL)
+    arming.arm_pdeathsig(signal.SIGKILL)
     look()
 
 
 def in_a_thread(function) -> None:
-    """Calls it there, and waits until the kernel's task is gone as well."""
-
     def run() -> None:
         try:
             if (guard := function()) is not None:
@@ -47,13 +49,11 @@ def in_a_thread(function) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join()
-    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
-        time.sleep(0.001)
+    joined(thread)
 
 
 def report() -> dict[str, object]:
-    from orphanguard._guard import current_guard
+    from orphanguard._core.guard import current_guard
 
     guard = current_guard()
     return {
@@ -82,7 +82,7 @@ def report_and_stay(queue) -> None:
 def main() -> None:
     kind, thread, call = sys.argv[1:]
     assert signal.SIGUSR1
-    eval(call)  # is use enough: the shim is loaded before the fork
+    eval(call)  # loads the shim before the fork
     method = kind if kind in ("fork", "spawn", "forkserver") else "fork"
     ctx = multiprocessing.get_context(method)
     queue = ctx.Queue()
@@ -112,17 +112,7 @@ def main() -> None:
 
     global QUEUE
     QUEUE = queue
-    if thread == "main":
-        start()
-    else:
-        started, never = threading.Event(), threading.Event()
-        worker = threading.Thread(
-            target=lambda: (start(), started.set(), thread == "running" and never.wait()), daemon=True
-        )
-        worker.start()
-        started.wait()
-        if thread == "ended":
-            worker.join()
+    run_in(thread, start)
     if kind == "script":
         import json
 
@@ -131,8 +121,7 @@ def main() -> None:
         answers = [queue.get() for _ in range(2)]
     assert orphanguard.__name__
     say(children=[answer["pid"] for answer in answers], **{k: v for k, v in answers[0].items() if k != "pid"})
-    for line in sys.stdin:
-        exec(line, globals())
+    obey(globals())
 
 
 QUEUE = None

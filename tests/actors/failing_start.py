@@ -1,26 +1,20 @@
-"""Tries to start a process by METHOD where the kernel refuses, and says what came of it."""
+"""Tries to start a process by METHOD where the kernel refuses, and prints what the start raised and what it left."""
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from multiprocessing import resource_tracker
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
-
-import fdtable
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
+from tests.support import fdtable
+from tests.support.starts import everything
 
 
 def nothing() -> None:
     pass
-
-
-def state() -> tuple[object, ...]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return sorted(os.listdir("/proc/self/fd")), children.read(), threading.active_count()
 
 
 def main() -> None:
@@ -28,11 +22,11 @@ def main() -> None:
     if sys.argv[1] != "fork":
         resource_tracker.ensure_running()
     fdtable.settle()
-    before = state()
+    before = everything()
     try:
         process.start()
     except OSError as error:
-        print(type(error).__name__, "nothing left" if state() == before else f"left: {before} -> {state()}")
+        print(type(error).__name__, "nothing left" if everything() == before else f"left: {before} -> {everything()}")
         print(error, file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """A parent with children: METHOD THREAD guarded|plain COUNT CHILD [--memory MIB] [--busy N] [--payload KIB].
 
-THREAD: who starts the children: the main thread, one that has ended, or one that still runs.
+THREAD: which thread starts the children: "main", one that has "ended", or one that is still "running". CHILD: the name
+of a function of this file, which each child calls.
 Prints {"children": [pids]} when all are up, then executes the Python statements that it reads on stdin.
 """
 
@@ -8,24 +9,19 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-def idle() -> None:
-    while True:
-        signal.pause()
+from tests.support.actor import become, burden, burn, idle, obey, run_in, say
 
-
-def busy() -> None:
-    import hashlib
-
-    while True:  # C code without the GIL
-        hashlib.pbkdf2_hmac("sha256", b"x", b"y", 1_000_000)
+assert threading and time  # the statements that tests write use them
+busy = burn
 
 
 def block_signals() -> None:
@@ -44,9 +40,7 @@ def stop() -> None:
 
 
 def drop_uid() -> None:
-    os.setgroups([])
-    os.setresgid(65534, 65534, 65534)
-    os.setresuid(65534, 65534, 65534)
+    become()
     idle()
 
 
@@ -102,18 +96,6 @@ def context(method: str) -> object:
 GUARDED = "plain" not in sys.argv
 
 
-def burn() -> None:
-    import hashlib
-
-    while True:
-        hashlib.pbkdf2_hmac("sha256", b"x", b"y", 100_000)
-
-
-def say(**answer: object) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("method")
@@ -129,45 +111,24 @@ def main() -> None:
     parser.add_argument("--before", default="", help="a statement to execute before the start")
     options = parser.parse_args()
 
-    memory = bytearray(options.memory << 20)
-    memory[::4096] = b"x" * len(memory[::4096])  # resident
-    for _ in range(options.busy):
-        threading.Thread(target=burn, daemon=True).start()
+    ballast = burden(options.memory, options.busy)
     exec(options.before, globals())
     ctx = context(options.method)
     queue = ctx.SimpleQueue()  # type: ignore[attr-defined]
-    payload = b"p" * (options.payload << 10)
-    arguments = (queue, globals()[options.child], payload)
+    arguments = (queue, globals()[options.child], b"p" * (options.payload << 10))
     processes = [
         ctx.Process(target=child_main, args=arguments, daemon=options.daemon)  # type: ignore[attr-defined]
         for _ in range(options.count)
     ]
-    forever = threading.Event()
 
     def start() -> None:
         for process in processes:
             process.start()
-        started.set()
-        if options.thread == "running":
-            forever.wait()
 
-    started = threading.Event()
-    if options.thread == "main":
-        start()
-    else:
-        thread = threading.Thread(target=start, daemon=True)
-        thread.start()
-        started.wait()
-        if options.thread == "ended":
-            thread.join()
-            # join() returns when Python is done with the thread; the kernel's task may live on a little.
-            while os.path.exists(f"/proc/self/task/{thread.native_id}"):
-                time.sleep(0.001)
-    pids = [queue.get() for _ in range(options.expect or options.count)]
-    say(children=pids)
-    scope = {**globals(), "processes": processes, "ctx": ctx, "queue": queue, "libc": ctypes.CDLL(None, use_errno=True)}
-    for line in sys.stdin:
-        exec(line, scope)
+    run_in(options.thread, start)
+    say(children=[queue.get() for _ in range(options.expect or options.count)])
+    libc = ctypes.CDLL(None, use_errno=True)
+    obey({**globals(), "processes": processes, "ctx": ctx, "queue": queue, "libc": libc, "ballast": ballast})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Starts a process where seccomp refuses CALL with ERRNO: METHOD main|other CALL ERRNO before|between|twice.
+"""Starts a child where seccomp refuses CALL with ERRNO: METHOD main|other CALL ERRNO before|between|twice.
 
 METHOD: a start method, with keywords or without: "fork(tree=True)"; or a program's keywords: "Popen(user=65534)".
-"between": a first start has succeeded before the filter came; "twice": after it. Prints what the start raised and what
-it left.
+"before": the filter comes before the start. "between": another start comes before the filter. "twice": another start
+comes after the filter. Prints what the start raises and what it leaves.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import os
 import platform
 import struct
 import sys
-import threading
-import time
 from multiprocessing import resource_tracker
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
-
-from fdtable import open_fds
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
 from orphanguard import subprocess
+from tests.support.actor import run_in
+from tests.support.proc import settled
+from tests.support.starts import foreign_fork, inventory
 
 X86_64 = platform.machine() == "x86_64"
-# (number, argument that must match, its value); None: any
+# The call's number, the argument that must match (None: no argument need match), and its value.
 CALLS = {
     "pidfd_open": (434, None, 0),
     "prctl": (157 if X86_64 else 167, 0, 1),  # PR_SET_PDEATHSIG
@@ -73,7 +73,7 @@ def ran() -> None:
 
 
 class Program:
-    """A Popen, in the manner of a Process."""
+    """A Popen with the methods of a Process."""
 
     def __init__(self, how: str, target: object) -> None:
         self.keywords = eval(f"dict{how.removeprefix('Popen')}")
@@ -89,20 +89,6 @@ class Program:
         pass
 
 
-def state() -> tuple[object, ...]:
-    """Children, and fds, but the tether, which stays for the next child."""
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return open_fds(), children.read()
-
-
-def plain_fork() -> None:
-    """The first one makes a tether for its like."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-
-
 def main() -> None:
     method, thread, call, error, when = sys.argv[1:]
     program = method.startswith("Popen")
@@ -116,7 +102,7 @@ def main() -> None:
         if when == "twice":
             refuse(call, getattr(errno, error))
         else:
-            plain_fork()
+            foreign_fork()
         if when != "before":
             first = make(target=os.getpid)
             first.start()
@@ -125,7 +111,7 @@ def main() -> None:
         if when != "twice":
             refuse(call, getattr(errno, error))
         process = make(target=ran)
-        before = state()
+        before, started = inventory(), False
         try:
             process.start()
         except orphanguard.GuardUnavailable as caught:
@@ -133,21 +119,17 @@ def main() -> None:
         except OSError as caught:
             print(f"{type(caught).__name__} {caught}")
         else:
+            started = True
             process.join()
             print("started, exit code", process.exitcode)
             process.close()
-        deadline = time.monotonic() + 5
-        while (after := state()) != before and time.monotonic() < deadline:
-            time.sleep(0.01)
+        # A first start leaves what the process makes once, and any start by a fork server leaves the server.
+        makes_more = when == "before" and (started or method.startswith("forkserver"))
+        after = settled(inventory, before, within=0 if makes_more else 5)
         process = None
         print("nothing left" if after == before else f"left: {before} -> {after}")
 
-    if thread == "main":
-        run()
-    else:
-        worker = threading.Thread(target=run)
-        worker.start()
-        worker.join()
+    run_in(thread, run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A program for PyInstaller: starts children in every way, guarded or plain, and prints their pids.
 
-guarded|plain [die]: "die" has this process, which a one-file program's other process has started, die with that.
+guarded|plain [die]: with "die" this process dies with its parent, which is the other process of a one-file program.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def guarded() -> list[int]:
 
 def plain() -> list[int]:
     keep.append(subprocess.Popen(["sleep", "1000"]))
-    # Not by spawn: that one would still be loading modules when the folder of a one-file program is removed.
+    # Not by spawn: that child would still load modules when the folder of a one-file program is removed.
     child = multiprocessing.get_context("fork").Process(target=sleep)
     child.start()
     return [keep[-1].pid, child.pid]

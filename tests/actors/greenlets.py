@@ -1,6 +1,7 @@
-"""A program that gevent has patched: before|after what. "after": our modules are imported and used before.
+"""A program that gevent has patched: before|after what.
 
-what: the name of a function below, which prints its results as JSON lines.
+"after": the patch comes after the import and the first use of our modules. what: the name of a function below, which
+prints its results as JSON lines.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 
 order, what = sys.argv[1:3]
 if order == "after":
@@ -25,9 +27,11 @@ gevent.monkey.patch_all()
 
 import gevent  # noqa: E402
 import gevent.event  # noqa: E402
-from family import say  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard  # noqa: E402
+from tests.support.actor import say  # noqa: E402
 
 PIPE = subprocess.PIPE
 FIFO = os.environ.setdefault("ORPHANGUARD_TEST_FIFO", os.path.join(tempfile.gettempdir(), f"fifo-{os.getpid()}"))
@@ -39,7 +43,7 @@ def until_released() -> None:
 
 
 def release() -> None:
-    """Who waits for this without letting other greenlets run waits for ever."""
+    """Ends the wait of another greenlet. A wait that lets no other greenlet run never ends."""
     fd = os.open(FIFO, os.O_RDWR)
     os.write(fd, b"\n")
     gevent.sleep(60)
@@ -157,7 +161,7 @@ def alone() -> None:
     """No other greenlet has anything to do, so gevent's hub wakes up for nobody else."""
     out = []
     for options in ({}, {"preexec_fn": hook}, {"tree": True}, {"guard": False}) * 3:
-        # Nothing is written, which would wake it up as well.
+        # No program writes: output would wake the hub up.
         out.append(orphanguard.run(["true"], capture_output=True, **options).stdout.decode())
     codes = []
     for method in ("fork", "spawn", "forkserver"):
@@ -193,7 +197,7 @@ def beside() -> None:
             child = orphanguard.get_context("fork").Process(target=sys.exit, args=(9,))
             child.start()
             theirs.wait()
-            gevent.sleep(0.05)  # libev has reaped ours as well, or not
+            gevent.sleep(0.05)  # by now libev may have reaped ours too
             child.join()
             codes.append([ours.wait(), child.exitcode])
     say(codes=codes, lost=len(caught))

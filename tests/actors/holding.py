@@ -1,16 +1,16 @@
-"""A parent with two programs, and somebody between their starts who gets copies of its fds: DESIGN HOLDER [OPTIONS].
+"""A parent with two programs, and a holder, which gets copies of its fds between their starts: DESIGN HOLDER [OPTIONS].
 
 DESIGN: "tether", orphanguard's; "fallback", the same where sockets are refused; or one of designs.py.
-HOLDER: who it is:
+HOLDER: what the holder is:
   raw      a clone by C code, for which no at-fork handler runs
   unrun    a fork that stays in an at-fork handler which is older than ours
   process  the same, started by a guarded Process
   helper   a fork that nothing holds
-  maker    as raw, while another thread's start makes what the elder one hangs on, and strace holds it there
-  many     as raw, all the time; each lets go by itself
-  nobody
-  std      plain subprocess, which strace holds between fork and exec
-Its orders come on the fd of --orders, but for "std": a name of WAYS, how it lets go of its copies.
+  maker    as raw, while another thread's start makes the elder program's tether, and strace holds that thread
+  many     as raw, again and again; each lets go by itself
+  nobody   there is none
+  std      a child of plain subprocess, which strace holds between fork and exec
+The holder reads how it is to let go of its copies, a name of WAYS, from the fd of --orders; but "std" reads nothing.
 Prints {"programs": [elder, younger], "holder": pid, "parent": pid}, and stays until the end of its stdin.
 """
 
@@ -32,25 +32,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from family import say
+from tests.support.actor import say
+from tests.support.proc import wait_for
 
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
-# With the GIL held: the child of a clone has it then.
+# Calls keep the GIL, so the child of a clone has it.
 LIBC = ctypes.PyDLL(None)
 SLEEP = ["sleep", "1000"]
 
 
 def fds() -> list[int]:
-    """None of stdio, nor that of the orders: somebody who closes everything has no use for it, but we want to see."""
+    """All but stdio and the fd of the orders."""
     return sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and fd != ORDERS)
 
 
 def close_one_by_one(numbers: list[int]) -> None:
     for fd in numbers:
         if fd != ORDERS:
-            with contextlib.suppress(OSError):  # that of the listing
+            with contextlib.suppress(OSError):  # the fd of the listing
                 os.close(fd)
 
 
@@ -90,25 +91,22 @@ def helper() -> int:
     return pid
 
 
-unrun = helper  # with a handler
+unrun = helper  # main() registers the at-fork handler that stays
 
 
 def maker() -> int:
-    if MADE:  # by a design that makes all in its parent's table
+    if MADE:  # the design makes all in its parent's table
         ELDER.append(START())
         return MADE[0]
     thread = threading.Thread(target=lambda: ELDER.append(START()))
     thread.start()
-    if OPTIONS.moment == "made":  # it is on its way to the parent
-        from fdtable import tethers
+    if OPTIONS.moment == "made":  # the tether is on its way to the parent
+        from tests.support.fdtable import tethers
 
-        while not tethers():
-            time.sleep(0.001)
+        wait_for(tethers)
     else:
-        path = Path(f"/proc/self/task/{thread.native_id}/children")
-        while not path.read_text():
-            time.sleep(0.001)
-        time.sleep(0.1)  # by then it is where strace holds it
+        wait_for(Path(f"/proc/self/task/{thread.native_id}/children").read_text)
+        time.sleep(0.1)  # by then strace holds that thread
     pid = raw()
     assert not ELDER
     thread.join()
@@ -146,15 +144,12 @@ def process() -> int:
 def std() -> int:
     thread = threading.Thread(target=lambda: KEPT.append(eval(OPTIONS.start)), daemon=True)
     thread.start()
-    path = Path(f"/proc/self/task/{thread.native_id}/children")
-    while not (found := path.read_text().split()):
-        time.sleep(0.001)
-    return int(found[0])
+    return int(wait_for(Path(f"/proc/self/task/{thread.native_id}/children").read_text).split()[0])
 
 
 def starter() -> Callable[[], int]:
-    """What starts a program, guarded in the way of the design."""
-    options = {"start_new_session": True}  # out of the group that may be killed
+    """The function that starts a program, which the design guards."""
+    options = {"start_new_session": True}  # the test may kill this process's group
     if OPTIONS.design not in ("tether", "fallback"):
         from designs import DESIGNS
 
@@ -199,7 +194,7 @@ def worker(orphanguard: Any, method: str) -> int:
 
 
 def without_fds(said: Any) -> None:
-    """Not even its own description."""
+    """A child that has closed all fds, even its own description."""
     said.send(None)
     said.close()
     os.closerange(3, 1 << 20)
@@ -253,7 +248,7 @@ def main() -> None:
     global START
     START = starter()
 
-    def run() -> None:  # in a thread: no PDEATHSIG helps
+    def run() -> None:  # in another thread, so no PDEATHSIG helps
         if OPTIONS.holder not in ("maker", "many"):
             ELDER.append(START())
         open_files()

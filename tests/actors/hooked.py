@@ -1,4 +1,7 @@
-"""Programs started by subprocess with a hook: main|ended|asyncio HOOK OPTIONS. Prints their pids."""
+"""Programs that plain subprocess starts with a hook: main|ended|asyncio HOOK OPTIONS. Prints their pids.
+
+Executes the Python statements that it reads on stdin then.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import asyncio
 import os
 import subprocess
 import sys
-import threading
+from pathlib import Path
 
-from family import say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
+from tests.support.actor import obey, run_in, say
 
 assert orphanguard.__name__
 
@@ -33,15 +37,9 @@ def main() -> None:
 
     if where == "asyncio":
         asyncio.run(start_in_a_loop())
-    elif where == "main":
-        start()
-    else:
-        thread = threading.Thread(target=start)
-        thread.start()
-        thread.join()
+    run_in(where, start)
     say(children=pids, pid=os.getpid())
-    for line in sys.stdin:
-        exec(line, globals())
+    obey(globals())
 
 
 if __name__ == "__main__":

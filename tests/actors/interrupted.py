@@ -1,7 +1,7 @@
-"""Interrupts a start at one bytecode of ours after the other, and looks whether anything is left each time.
+"""Interrupts a start at one bytecode of ours after the other, and looks each time what is left: WHAT STRIDE.
 
-``python interrupted.py WHAT STRIDE``: a signal handler may raise between any two of them (CPython 3.10; later versions
-look for signals at fewer). Raises there itself, so that it is exact. Prints how many there were, and what was left.
+A signal handler may raise between any two bytecodes (CPython 3.10; later versions look for signals at fewer). This
+program raises there itself, so that each place is hit. Prints whether there were many bytecodes, and what was left.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
-
-from fdtable import open_fds, settle, tethers
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
 from orphanguard import asyncio as guarded_asyncio
+from tests.support.fdtable import open_fds, settle, tethers
+from tests.support.proc import children, settled
 
 OURS = os.path.dirname(orphanguard.__file__)
 
@@ -58,7 +58,7 @@ class Process:
 
 
 class Server(Process):
-    """With a fork server of its own each time."""
+    """Each start makes a fork server."""
 
     def prepare(self) -> None:
         self.end_server()
@@ -89,7 +89,8 @@ class Program:
         self.program = orphanguard.Popen(["sleep", "1000"], **self.how)
 
     def end(self) -> None:
-        # One that was interrupted on its way to its caller is where the standard library keeps those that were dropped.
+        # A program whose Popen was interrupted on its way to the caller is where the standard library keeps dropped
+        # programs.
         gc.collect()
         for program in (self.program, *subprocess._active):
             if program is not None:
@@ -106,7 +107,7 @@ class Hook(Program):
 
 
 class Asyncio(Program):
-    """The start alone: what the loop's own callbacks and coroutines do with an exception is asyncio's."""
+    """The start alone. asyncio decides what the loop's callbacks and coroutines do with an exception."""
 
     def start(self) -> None:
         global interrupts
@@ -147,27 +148,22 @@ WAYS = {
 }
 
 
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as found:
-        return [int(child) for child in found.read().split()]
-
-
 def state() -> tuple[object, ...]:
-    """Of tethers only whether they grow: a fork server's has no room any more when 63 starts were interrupted."""
+    """Tethers may grow a little: a fork server's is full after 63 interrupted starts."""
     settle()
-    mine = children(os.getpid())
+    mine = children()
     server = forkserver._forkserver._forkserver_pid
-    # A child of a fork server that no longer exists is adopted by nobody here.
-    below = children(server) if server in mine else []
+    # When a fork server is gone, this process does not adopt its children.
+    below = children(server) if server in mine else set()
     return open_fds(), len(tethers()) > 5, mine, below, len(os.listdir("/proc/self/task"))
 
 
 def interrupt_at(number: int, call: object) -> bool:
-    """Calls it, and raises ahead of our ``number``th bytecode. Whether there is one."""
+    """Calls ``call``, and raises ahead of our ``number``th bytecode. Returns whether there is such a bytecode."""
     counter = itertools.count()
 
     def local(frame, event, argument):
-        # No line: where an exception is being handed on, and no signal is looked for.
+        # A bytecode without a line hands an exception on, and the interpreter looks for no signal there.
         if event == "opcode" and interrupts and frame.f_lineno and os.getpid() == PID and next(counter) == number:
             raise Interrupted
         return local
@@ -179,7 +175,7 @@ def interrupt_at(number: int, call: object) -> bool:
         return local
 
     try:
-        sys._getframe().f_trace_opcodes = True  # or 3.12 and later do not look for those of the others
+        sys._getframe().f_trace_opcodes = True  # else 3.12 and later trace no bytecodes in other frames
         sys.settrace(trace)
         call()
     except Interrupted:
@@ -192,7 +188,7 @@ def interrupt_at(number: int, call: object) -> bool:
 def main(name: str, stride: int) -> None:
     way = WAYS[name]()
     resource_tracker.ensure_running()
-    for _ in range(2):  # makes what is made once
+    for _ in range(2):  # makes what the process makes once
         way.prepare()
         way.start()
         way.end()
@@ -205,9 +201,7 @@ def main(name: str, stride: int) -> None:
         there = interrupt_at(number, way.start)
         way.end()
         gc.collect()
-        deadline = time.monotonic() + 10
-        while (after := state()) != before and time.monotonic() < deadline:
-            time.sleep(0.001)  # a fork server's child ends by itself
+        after = settled(state, before, within=10)  # a fork server's child ends by itself
         if after != before:
             left.append((number, before, after))
             before = after

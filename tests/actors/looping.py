@@ -1,4 +1,4 @@
-"""Programs started by asyncio: main|running|ended guarded|plain asyncio|uvloop. Prints their pids.
+"""Programs that a loop starts: main|running|ended guarded|plain asyncio|uvloop. Prints their pids.
 
 "running", "ended": by a loop in a thread that goes on, or that has ended.
 """
@@ -9,10 +9,12 @@ import asyncio
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
-from family import say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
+from tests.support.actor import obey, run_in, say
 
 where, kind, loop = sys.argv[1:]
 if loop == "uvloop":
@@ -40,11 +42,9 @@ async def start_and_stay() -> None:
 
 if where == "main":
     run(start_and_stay())
+elif where == "running":
+    threading.Thread(target=run, args=(start_and_stay(),)).start()
 else:
-    thread = threading.Thread(target=run, args=((start_and_stay if where == "running" else start)(),))
-    thread.start()
-    if where == "ended":
-        thread.join()
-        say(children=[process.pid for process in processes])
-    for line in sys.stdin:
-        exec(line, globals())
+    run_in("ended", lambda: run(start()))
+    say(children=[process.pid for process in processes])
+obey(globals())

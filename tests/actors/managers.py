@@ -1,6 +1,6 @@
-"""What is started by the classes of submodules, with no context given: METHOD KIND guarded|plain.
+"""Starts children by the classes of submodules, with no context given: METHOD KIND guarded|plain.
 
-Prints the pids of what was started: servers, workers that are at work, a child that a proxy was given to.
+Prints the pids of the children: servers, workers at work, a child that has been given a proxy.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import sys
 
-from family import GUARDED, idle, say
+from family import GUARDED
+
+from tests.support.actor import idle, say
 
 if GUARDED:
     from orphanguard.multiprocessing import context, pool
@@ -49,11 +51,11 @@ def main() -> None:
         manager = ThingManager()
         manager.start()
         reports = home.SimpleQueue()
-        thing = manager.Thing()  # the server forgets it with its last proxy
+        thing = manager.Thing()  # kept, since the server forgets it with its last proxy
         child = home.Process(target=report_and_idle, args=(thing, reports), daemon=True)
         child.start()
         children = [*reports.get()]
-        # What connects starts nothing, and finds the same server.
+        # connect() starts nothing, and finds the same server.
         other = ThingManager(address=manager.address, authkey=multiprocessing.current_process().authkey)
         other.connect()
         assert other.Thing().pid() == children[1]

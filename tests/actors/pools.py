@@ -1,17 +1,19 @@
-"""Pools of all kinds: METHOD KIND guarded|plain. Prints the pids of two workers that are at work for good."""
+"""Pools of all kinds: METHOD KIND guarded|plain. Prints the pids of two workers whose work never ends."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
-import time
 
-from family import GUARDED, context, idle, say
+from family import GUARDED, context
+
+from tests.support.actor import idle, say
+from tests.support.proc import wait_for
 
 
 def work(folder: str) -> None:
-    """Idle workers end by themselves at the end of their queue; those at work don't."""
+    """Never ends: an idle worker would end by itself, at the end of its queue."""
     os.close(os.open(os.path.join(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY))
     idle()
 
@@ -30,8 +32,7 @@ def main() -> None:
         else:
             pool = ctx.Pool(2) if kind == "Pool" else ctx.Manager().Pool(2)  # type: ignore[attr-defined]
             tasks = [pool.apply_async(work, (folder,)) for _ in range(2)]
-        while len(os.listdir(folder)) < len(tasks):
-            time.sleep(0.01)
+        wait_for(lambda: len(os.listdir(folder)) == len(tasks))
         children = [int(name) for name in os.listdir(folder)]
     say(children=children)
     idle()

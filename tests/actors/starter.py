@@ -1,14 +1,15 @@
-"""Starts children without end: METHOD THREAD guarded|plain COUNT [--memory MIB] [--busy N].
+"""Starts children without end: METHOD THREAD guarded|plain COUNT [--memory MIB] [--busy N] [--payload KIB].
 
-Prints {"ready": true} when it is about to start. With COUNT 0 it goes on until it is killed, keeping ten alive.
+Prints {"ready": true} when it is about to start. With COUNT 0 it goes on until it is killed, and keeps ten alive.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 
-from family import GUARDED, burn, context, idle, say
+from family import GUARDED, context
+
+from tests.support.actor import burden, idle, run_in, say
 
 assert isinstance(GUARDED, bool)
 
@@ -20,10 +21,7 @@ def nothing(payload: object) -> None:
 def main() -> None:
     method, thread, _, count, *rest = sys.argv[1:]
     options = dict(zip(rest[::2], map(int, rest[1::2]), strict=True))
-    memory = bytearray(options.get("--memory", 0) << 20)
-    memory[::4096] = b"x" * len(memory[::4096])
-    for _ in range(options.get("--busy", 0)):
-        threading.Thread(target=burn, daemon=True).start()
+    ballast = burden(options.get("--memory", 0), options.get("--busy", 0))
     ctx = context(method)
     payload = b"p" * (options.get("--payload", 0) << 10)
 
@@ -41,12 +39,8 @@ def main() -> None:
         say(children=[process.pid for process in processes])
         idle()
 
-    if thread == "main":
-        start()
-    else:
-        worker = threading.Thread(target=start, daemon=True)
-        worker.start()
-        worker.join()
+    run_in(thread, start)
+    assert ballast is not None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A parent that may change uids and is not global root, with one child that takes other uids: WHERE HOW THREAD.
 
 WHERE: "namespace", root of a user namespace alone; "capable", an ordinary user with CAP_SETUID; "root", global root.
-HOW: an expression that starts the child, and returns its handle.
-Prints the child's pid and what its guard says, then executes what it reads on stdin.
+HOW: an expression that starts the child; its value is the child's handle. THREAD: which thread starts the child.
+Prints the child's pid and what its guard says, then executes the Python statements that it reads on stdin.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
+from pathlib import Path
 
-from family import say
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
-from orphanguard import _bin, _native
+from orphanguard import _bin
+from orphanguard._core import arming
+from tests.support.actor import become, obey, run_in, say
 
-_bin.RUN = os.environ.get("ORPHANGUARD_TEST_RUN", _bin.RUN)  # one that everybody can execute
-from orphanguard import _probe  # noqa: E402
-from orphanguard._guard import current_guard  # noqa: E402
-from orphanguard.multiprocessing import _below  # noqa: E402, F401
+_bin.RUN = os.environ.get("ORPHANGUARD_TEST_RUN", _bin.RUN)  # a copy that everybody can execute
+from orphanguard import doctor  # noqa: E402
+from orphanguard._core.guard import current_guard  # noqa: E402
+from orphanguard.multiprocessing import _under_supervisor  # noqa: E402, F401
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWUSER = 0x10000000
@@ -35,8 +37,11 @@ TARGET = 1
 
 
 def into_user_namespace() -> None:
-    """Becomes root of one that maps 0..65535 to 100000..165535. Only somebody outside may write that map. Not forked:
-    the first fork makes the lifeline's pipe, and it would be global root's."""
+    """Becomes root of a user namespace that maps 0..65535 to 100000..165535.
+
+    Only a process outside may write that map, hence the helper. It is no fork of this process: the first fork makes the
+    lifeline's pipe, which would be global root's then.
+    """
     me = os.getpid()
     script = f"read go; for map in uid_map gid_map; do echo 0 100000 65536 >/proc/{me}/$map; done"
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE) as helper:
@@ -44,22 +49,18 @@ def into_user_namespace() -> None:
             say(skip=f"unshare(CLONE_NEWUSER): {os.strerror(ctypes.get_errno())}")
             sys.exit()
         helper.communicate(b"go\n")
-    os.setresgid(0, 0, 0)
-    os.setgroups([])
-    os.setresuid(0, 0, 0)
+    become(0)
 
 
 def into_capable_user() -> None:
     """uid 1000 with CAP_SETUID and CAP_SETGID, and no CAP_KILL."""
     capabilities = 1 << 6 | 1 << 7
     assert LIBC.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
-    os.setgroups([])
-    os.setresgid(1000, 1000, 1000)
-    os.setresuid(1000, 1000, 1000)
+    become(1000)
     header = struct.pack("Ii", 0x20080522, 0)
     data = struct.pack("6I", capabilities, capabilities, capabilities, 0, 0, 0)
     assert LIBC.syscall(SYS_CAPSET[os.uname().machine], header, data) == 0, os.strerror(ctypes.get_errno())
-    for capability in (6, 7):  # so that a program has them as well
+    for capability in (6, 7):  # so that a program keeps them
         assert LIBC.prctl(PR_CAP_AMBIENT, 2, capability, 0, 0) == 0
 
 
@@ -74,7 +75,7 @@ def process(again: bool, **options):
 
 
 def forked(again: bool):
-    """A child of os.fork(), which arms itself."""
+    """A foreign child, which arms itself."""
     pid = os.fork()
     if pid == 0:
         orphanguard.die_with_parent()
@@ -83,9 +84,7 @@ def forked(again: bool):
 
 
 def change(again: bool) -> None:
-    os.setgroups([])
-    os.setresgid(TARGET, TARGET, TARGET)
-    os.setresuid(TARGET, TARGET, TARGET)
+    become(TARGET)
     before = current_guard()
     if again:
         orphanguard.die_with_parent()
@@ -123,18 +122,12 @@ def main() -> None:
             pid=pid,
             said=said,
             defeated_by=defeated_by,
-            doctor=_probe.global_root().ok,
-            root=_native.is_global_root(),
+            doctor=doctor.global_root().ok,
+            root=arming.is_global_root(),
         )
 
-    if thread == "main":
-        start()
-    else:
-        worker = threading.Thread(target=start)
-        worker.start()
-        worker.join()
-    for line in sys.stdin:
-        exec(line, globals())
+    run_in(thread, start)
+    obey(globals())
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def take_the_place_of_multiprocessing() -> None:
     for name in guarded.__all__:
         if name != "get_context":
             setattr(multiprocessing, name, getattr(guarded, name))
-    # Proof that no test gets by us. (Ours are subclasses with a _Popen of their own.)
+    # This proves that no test gets by us. (Our classes are subclasses with a _Popen of their own.)
     for standard in (context.Process, context.ForkProcess, context.SpawnProcess, context.ForkServerProcess):
         standard._Popen = staticmethod(refuse_unguarded_start)
 
@@ -44,8 +44,8 @@ if runner.SUITE:
     from test import _test_multiprocessing
 
     if not runner.STOCK:
-        # Its other module would have a fork server import _test_multiprocessing, whose classes hold on to the
-        # Process of that moment, before anybody imports this file there.
+        # By default the fork server preloads another module, which imports _test_multiprocessing. Its classes keep the
+        # Process of that moment, and this file has not replaced it there yet.
         _test_multiprocessing.PRELOAD = ["__main__"]
     _test_multiprocessing.install_tests_in_module_dict(globals(), runner.SUITE)
 

@@ -1,13 +1,13 @@
-"""Runs tests of CPython's own with orphanguard in the place of a standard module, and compares with that module.
+"""Runs CPython's own tests with orphanguard in the place of a standard module, and compares with that module.
 
-For a script that takes its module's place and puts the tests into its globals where `SUITE` is set, and calls
-`main` otherwise. Run it by the Python that is to be tested; that one must have the ``test`` package and
-orphanguard. With ``--stock`` the same tests run against the standard library alone. What fails is run once more,
-by itself: what passes then is called unstable. What still fails, and what is skipped, is compared with the
-standard library: with the latest stock run in DIR, or else it is run there now. Exits with 1 if anything fails or
-is skipped that is not in stock too, or if a process is left behind.
+The suites beside this file use it. Where `SUITE` is set, a suite takes its module's place and puts the tests into its
+globals; else it calls `main`. The Python that runs the suite is the one that is tested: it must have orphanguard and
+the ``test`` package. With ``--stock`` the same tests run against the standard library alone. A test that fails runs
+once more, by itself; if it passes then it is called unstable. The tests that still fail, or are skipped, are compared
+with the latest stock run in DIR, or with a stock run of these tests. The exit status is 1 if a test fails or is skipped
+that stock passes, or if a process is left behind.
 
-The tests run in a worker process. One that takes too long is reported with the stacks of all processes, its
+The tests run in a worker process. If a test takes too long, the stacks of all processes are reported, the worker's
 whole tree is ended, and a new worker runs the rest. Processes that outlive a worker are reported and ended.
 """
 
@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-#: Set for the worker, and so in every process that its tests start.
+#: Set in the worker, and so in each process that its tests start.
 SUITE = os.environ.get("ORPHANGUARD_SUITE", "")
 STOCK = "ORPHANGUARD_STOCK" in os.environ
-STACKS = signal.SIGUSR2  # no test of the suite uses it
+STACKS = signal.SIGUSR2  # no test uses this signal
 WAIT_FOR_HELPERS = 10.0  # seconds; the fork server and the resource tracker end a moment after their user
 
 BAD = ("fail", "error", "timeout", "died", "not run")
@@ -89,7 +89,7 @@ def flatten(suite: unittest.TestSuite) -> list[Any]:
 
 
 def work(record: str, wanted: list[str] | None) -> None:
-    """Runs the tests with the ids ``wanted``; with None lists all."""
+    """Runs the tests with the ids ``wanted``. None: lists all tests."""
     tests = flatten(unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
     with open(record, "a") as Result.record:
         if wanted is None:
@@ -136,11 +136,11 @@ def catches(pid: int, sig: int) -> bool:
 
 def prepare_worker() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; not ours, since stock is run this way too
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in a shell's background job, and then no test can get it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell ignores it for background jobs
 
 
 class Run:
-    """All tests of one suite, through as many workers as it takes."""
+    """Runs all tests of one suite, in as many workers as it takes."""
 
     def __init__(self, arguments: argparse.Namespace, stock: bool, directory: Path, log: Any) -> None:
         self.script = arguments.script
@@ -227,7 +227,7 @@ class Run:
         return text
 
     def clean_up(self, worker: subprocess.Popen[bytes], results: dict[str, list[str]]) -> None:
-        """We are the subreaper of all that a worker has left behind."""
+        """Ends and reports what a worker has left behind, whose subreaper this process is."""
         if worker.poll() is None:
             worker.kill()
             worker.wait()
@@ -285,7 +285,7 @@ def drive(arguments: argparse.Namespace) -> int:
             for test, result in results.items()
             if stock and result[0] == "skip" and stock.get(test, ["skip"])[0] not in ("skip", *BAD)
         ]
-        # By themselves again, as stock's just were: tests of CPython's change the start method for later ones.
+        # Ours run by themselves again, as stock's did: some tests of CPython change the start method for later ones.
         alone = run.run(skipped_by_us)
         skipped_by_us = [test for test in skipped_by_us if alone[test][0] != "ok"]
 

@@ -3,10 +3,10 @@
     python subprocess_suite.py {subprocess,asyncio,created,uvloop,tree} [-k PATTERN] [--stock] [--timeout SECONDS]
                                [--results DIR]
 
-See runner.py. What is tested under "asyncio" is a plain event loop whose programs are started by our Popen; under
-"created" are create_subprocess_exec and create_subprocess_shell of ours in a loop of asyncio's, under "uvloop" the same
-two in one of uvloop's (where it is installed), compared with the standard two in that loop. "tree" is "subprocess" with
-each program under a supervisor.
+See runner.py. "asyncio" tests a plain event loop, whose programs our Popen starts. "created" tests our
+create_subprocess_exec and create_subprocess_shell in asyncio's loop; "uvloop" tests the same two in uvloop's loop,
+where it is installed, and compares with the standard two in that loop. "tree" is "subprocess" with each program under a
+supervisor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def take_the_place_of_subprocess() -> None:
     import subprocess
 
     from orphanguard import subprocess as guarded
-    from orphanguard._supervisor import Options
+    from orphanguard._core.supervisor import Options
 
     if runner.SUITE == "tree":
         guarded.Popen._tree = Options(True, None, None)
@@ -35,10 +35,10 @@ def take_the_place_of_subprocess() -> None:
             raise RuntimeError(f"{self.args!r} would be started by the standard library, without a guard")
         start(self, *args)
 
-    standard._execute_child = refuse_unguarded_start  # proof that no test gets by us
+    standard._execute_child = refuse_unguarded_start  # this proves that no test gets by us
 
     class OneModule(ModuleType):
-        """What a test replaces in subprocess, our functions find replaced in their own module."""
+        """What a test replaces in subprocess is replaced in our module too, where our functions look for it."""
 
         def __setattr__(self, name: str, value: Any) -> None:
             super().__setattr__(name, value)
@@ -73,7 +73,7 @@ if runner.SUITE in ("created", "uvloop"):
         from uvloop import Loop
 
     class CreatedTests(SubprocessMixin, unittest.TestCase):
-        """Those of CPython's tests that know of no child watcher."""
+        """The tests of CPython that need no child watcher."""
 
         def setUp(self) -> None:
             self.loop = Loop()

@@ -1,4 +1,4 @@
-/* Does the tether hold what csrc/tether.c promises, on the kernel that runs? Real processes, really killed, and the
+/* Does the tether hold what csrc/shim/tether.c promises, on the kernel that runs? Real processes, really killed, and the
  * same with the designs that do not work, as controls.
  * Usage: tether [nest|made|places|again|flags|limits|starts|thousand|calls|gc]...; all without one. ROUNDS=5 in the
  * environment: how often each way to end is tried. Root: it changes limits, and one check its uid. */

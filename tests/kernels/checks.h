@@ -43,7 +43,7 @@ void raise_limit(int fds);
 /* A child of a play, armed on `fd`, that keeps no other fd but 0, 1 and 2, and says in `sh` that it is armed. */
 pid_t armed_child(int fd);
 
-/* The calls of csrc/tether.c, in the order in which csrc/lifeline.c makes them. */
+/* The calls of csrc/shim/tether.c, in the order in which csrc/shim/strand.c makes them. */
 void make_tether(struct og_tether *tether);
 /* A new description, loaded and on the tether, at its end, which is `place`. -1: there is none, and *err says why. */
 int add_description(const struct og_tether *tether, int place, int sig, struct og_error *err);
@@ -52,7 +52,7 @@ int peeked(const struct og_tether *tether, int place);
 /* By a message of its own. */
 void send_fd(int socket, int fd);
 
-#define ROOM 64 /* descriptions on one tether, as in csrc/lifeline.c */
+#define ROOM 64 /* descriptions on one tether, OG_PER_PIPE of csrc/shim/shim.h */
 
 extern int rounds;
 

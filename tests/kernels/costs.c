@@ -155,7 +155,7 @@ void costs_in_flight(void)
 
 #define MANY 1000
 
-/* By the whole of csrc/lifeline.c; by the tether's own calls, with children that keep no fds; and so in the design
+/* By the whole of csrc/shim/lifeline.c; by the tether's own calls, with children that keep no fds; and so in the design
  * before, descriptions and write ends in the parent's table of fds. */
 static enum { LIFELINE, TETHER, TABLE } now;
 static const char *const NAMES[] = {"1,000 lifelines", "1,000 on tethers", "to compare, 1,000 in the table of fds"};

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the kernel has to do for a lifeline, checked on real kernels: each is booted in a virtual machine, with a static
-# program of csrc/ and the checks here, and nothing else. Emulated: KVM hangs on some hosts, and a guest takes seconds.
+# program of csrc/shim/ and the checks here, and nothing else. Emulated: KVM hangs on some hosts, and a guest takes seconds.
 # Usage: KERNELS=DIR tests/kernels/run.sh [CHECK]...
 #
 # KERNELS    every vmlinuz* below it is a kernel (~/.cache/orphanguard/kernels; tests/kernels/get.sh fetches Debian's)
@@ -18,14 +18,11 @@ trap 'rm -rf "$out"' EXIT
 
 say() { printf 'kernels: %s\n' "$*" >&2; }
 
-sources=
-for name in fds tether lifeline arm spawn spawn_child credentials pidfd; do
-    sources="$sources csrc/$name.c"
-done
+sources=$(echo csrc/shim/*.c)
 for name in checks order tether starts costs; do
     sources="$sources tests/kernels/$name.c"
 done
-compile="${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -static -pthread -Icsrc"
+compile="${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -static -pthread -Icsrc -Icsrc/shim -Icsrc/launcher"
 # shellcheck disable=SC2086
 $compile -o "$out/tether" $sources
 if [ "${ON:-}" = here ]; then

@@ -1,4 +1,4 @@
-/* The calls of csrc/tether.c: do they find each description, reuse it, mark it, and stay below the limits? */
+/* The calls of csrc/shim/tether.c: do they find each description, reuse it, mark it, and stay below the limits? */
 
 #include "checks.h"
 
@@ -125,7 +125,7 @@ static void single_parent(void)
     must_og(og_tether_make(&tether, true, &reader, &err) == 0 && og_load(reader.fd, SIGUSR1, 0, &err) == 0, &err);
     watch(armed_child(reader.fd));
     og_close_if_ours(&reader);
-    int fd = peeked(&tether, 0); /* where give_back() of csrc/lifeline.c looks for its owner */
+    int fd = peeked(&tether, 0); /* where og_slot_give_back() of csrc/shim/slot.c looks for its owner */
     sh->numbers[1] = fcntl(fd, F_GETOWN) == sh->pids[0];
     close(fd);
     play_on();

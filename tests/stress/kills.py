@@ -1,8 +1,8 @@
-"""Parents whose eight threads start everything at once are killed, on a busy machine. Who outlives them? `make kills`.
+"""Kills parents whose eight threads start all kinds of children at once, on a busy machine. `make kills`.
 
-Usage: kills.py [KILLS [FAMILIES]]. That many families at a time, twice the processors unless told otherwise, keep the
-machine busy. Only guarded children live for long, so whoever is there in the end, with the family's token in its
-environment, was to die and did not. Exits with 1 if there is one.
+Usage: kills.py [KILLS [FAMILIES]]. FAMILIES at a time keep the machine busy, by default twice as many as processors.
+Only guarded children live for long. So a process with the family's token in its environment that is left in the end has
+outlived its parent. Exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def parent() -> None:
 
 
 def of_family(token: str) -> dict[int, str]:
-    """Who lives with that token in its environment: pid to what it is."""
+    """The processes that have that token in their environment: pid to what it is."""
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def of_family(token: str) -> dict[int, str]:
 
 
 def family(token: str, left: Counter[str]) -> int:
-    """Returns how many children it had, and adds who outlived it to ``left``."""
+    """Kills one parent. Returns how many children it had, and adds those that outlived it to ``left``."""
     environment = {**os.environ, TOKEN: token}
     with subprocess.Popen([sys.executable, __file__, "parent"], env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -109,7 +109,7 @@ def family(token: str, left: Counter[str]) -> int:
 def main() -> None:
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     at_once = int(sys.argv[2]) if len(sys.argv) > 2 else 2 * (os.cpu_count() or 1)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # where its pid stays its own until it is reaped
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans keep their pids until we reap them
     left: Counter[str] = Counter()
     born, bad, numbers = [], [], iter(range(kills))
     lock = threading.Lock()
@@ -146,7 +146,7 @@ def main() -> None:
 
 
 def reap_orphans() -> None:
-    """Those that have come to us; not the parents, which somebody waits for."""
+    """Reaps the orphans that have come to us, and not the parents, for which the threads wait."""
     with open(f"/proc/self/task/{os.getpid()}/children") as children:
         for pid in map(int, children.read().split()):
             with contextlib.suppress(OSError):

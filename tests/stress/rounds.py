@@ -1,6 +1,6 @@
 """Ten thousand starts and joins leave nothing: no fd, zombie, thread, and no memory that grows. `make stress`.
 
-Usage: rounds.py [ROUNDS [METHOD ...]]. A round of spawn or forkserver costs much more than one of fork: a tenth
+Usage: rounds.py [ROUNDS [METHOD ...]]. A round of spawn or forkserver costs much more than a round of fork, so a tenth
 and a fifth as many are made.
 """
 
@@ -10,8 +10,12 @@ import os
 import resource
 import sys
 import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import orphanguard
+from tests.support.proc import children
 
 SHARE = {"fork": 1, "forkserver": 5, "spawn": 10}
 
@@ -20,9 +24,8 @@ def nothing() -> None:
     pass
 
 
-def state() -> tuple[int, str, int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return len(os.listdir("/proc/self/fd")), children.read(), threading.active_count()
+def state() -> tuple[int, set[int], int]:
+    return len(os.listdir("/proc/self/fd")), children(), threading.active_count()
 
 
 def rounds(method: str, count: int) -> bool:

@@ -1,4 +1,4 @@
-"""For PyInstaller, which asks by the entry point ``pyinstaller40``: where the hook is that says what belongs to us."""
+"""Tells PyInstaller where our hook is, which says what belongs to us. Its entry point ``pyinstaller40`` calls this."""
 
 import os
 

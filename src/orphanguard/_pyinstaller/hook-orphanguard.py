@@ -1,5 +1,5 @@
-"""What PyInstaller can't see: modules that are loaded on first use, or named in source text for a child, and the
-programs."""
+"""Tells PyInstaller what it can't see: modules that are loaded on first use, or named in source text for a child, and
+the programs. So a frozen program has all parts of orphanguard."""
 # ruff: noqa: N999 (PyInstaller's name)
 
 from PyInstaller.utils.hooks import collect_submodules  # type: ignore[import-untyped, import-not-found, unused-ignore]

@@ -1,4 +1,7 @@
-"""What type checkers and editors see of this package: all of multiprocessing, and the guarded four."""
+"""What type checkers and editors see of this package: all of multiprocessing, with the four guarded names in it.
+
+`make lint` (stubtest) compares this stub with the package. Needs typeshed's stubs of multiprocessing.
+"""
 
 from collections.abc import Callable, Iterable
 from multiprocessing import (
@@ -124,8 +127,8 @@ from typing import Any
 from . import context as context
 from . import managers as managers
 from . import pool as pool
-from ._context import Process as Process
-from ._context import get_context as get_context
+from ._methods import Process as Process
+from ._methods import get_context as get_context
 from .managers import SyncManager as _SyncManager
 
 __all__ = [

@@ -1,7 +1,9 @@
-"""How the lifeline reaches a child that was not forked from its parent: ahead of all else in its start data.
+"""What runs first in a worker that was not forked from its parent: the worker learns of its lifeline.
 
-The first thing that a spawn or fork-server child unpickles is an `Arming`. Unpickling it runs `arrive` there:
-before ``spawn.prepare`` imports the user's main module, and before any of the user's objects.
+The first thing that a spawned worker or a fork server's child unpickles is an `Arming`. To unpickle it is to call a
+function of this module or of _under_supervisor.py, before ``spawn.prepare`` imports the user's main module and before
+any object of the user's is unpickled. Needs a parent that puts the `Arming` into its start data
+(_stdlib/multiprocessing.py).
 """
 
 from __future__ import annotations
@@ -10,23 +12,23 @@ import errno
 import os
 import struct
 
-from .. import _native
-from . import _stdlib
+from .._core import arming
+from .._stdlib import multiprocessing as seam
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: What a fork server's child answers: 0 when it is armed, or the errno of what was refused.
+#: The answer of a fork server's child: 0 if it is armed, or the errno of the call that was refused.
 ANSWER = struct.Struct("q")
-#: What a child that is held waits for. The end of the file ends it.
+#: The byte for which a held child waits. If the pipe ends without it, the child ends.
 GO = b"g"
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
 class Arming:
-    """Unpickles to a call of ``function`` of ``module``, which is next to this one, in the child."""
+    """When the child unpickles it, it calls ``function(*arguments)`` of ``module``, a module of this package."""
 
     def __init__(self, module: str, function: str, *arguments: Any) -> None:
         self.module = module
@@ -34,8 +36,8 @@ class Arming:
         self.arguments = arguments
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        # Source text, since sys.path is not set up at that time: a package that is only on the parent's
-        # sys.path could not be imported to resolve a reference.
+        # Source text and no reference, because the child's sys.path is not set up yet: if orphanguard is only on the
+        # parent's sys.path, the child could not import it to resolve a reference.
         arguments = ", ".join(map(repr, self.arguments))
         return exec, (
             "import sys\n"
@@ -46,26 +48,27 @@ class Arming:
 
 
 def arrive_spawned(lifeline: int) -> None:
-    """In a spawn child, which was armed before its exec: the exec made the shim forget."""
+    """Arms a spawned worker once more: it was armed before its exec, and the exec made the shim forget the fd."""
     os.set_inheritable(lifeline, False)
-    _native.arm(lifeline, pdeathsig=False)
+    arming.arm(lifeline, pdeathsig=False)
 
 
 def arrive_forked(lifeline_index: int, answer_index: int, go_index: int) -> None:
-    """In a fork server's child: arms it, tells the parent, and returns when that has all that it needs.
+    """Arms a fork server's child, tells the parent so, and returns when the parent has all that it needs.
 
-    A start that has failed or was interrupted never gets there. So nothing of the user's has run then, nor will.
+    If the start fails or is interrupted, this ends the child, so no code of the user's runs. The arguments are the
+    indexes of the fds that the parent has sent through the server.
     """
-    lifeline, answer, go = map(_stdlib.forkserver_inherited_fd, (lifeline_index, answer_index, go_index))
+    lifeline, answer, go = map(seam.forkserver_inherited_fd, (lifeline_index, answer_index, go_index))
     code = 0
     try:
-        _native.arm(lifeline, pdeathsig=False)
+        arming.arm(lifeline, pdeathsig=False)
     except OSError as error:
         code = error.errno or errno.EINVAL
     try:
         os.write(answer, ANSWER.pack(code))
         if code or os.read(go, 1) != GO:
             os._exit(127)
-    except OSError:  # nobody waits for the answer
+    except OSError:  # no parent waits for the answer any more
         os._exit(127)
     os.close(answer)

@@ -1,11 +1,12 @@
-"""The forkserver start method: the child is the server's, but it lives and dies with the process that asked.
+"""The forkserver start method: the fork server forks the child, which dies with the process that asked for it.
 
-The server forks the child, so nothing of PDEATHSIG applies. The description of the lifeline travels through
-the server as one more fd, and the child arms itself on it before anything of the user's is imported. The
-parent calls the child started when it has heard so from the child itself: that proves as well that the pid
-which the server told, and the pidfd opened by it, are this child's.
+PDEATHSIG would follow the server, so it is not armed. The description of the lifeline travels through the server as one
+more fd, and the child arms itself on it before anything of the user's is imported. ``start()`` returns only after the
+child itself has answered that it is armed. The answer also proves that the pid which the server has told, and the pidfd
+opened by that pid, are this child's.
 
-The server is a guarded child of the process that started it. Its death is nobody else's.
+The server is a guarded child of the process that started it. The server's death kills no other process. Needs
+_arrival.py in the child, and the seams of ``ForkServer`` in _stdlib/multiprocessing.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import select
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_forkserver
 
-from .. import _gevent, _native, _waiting
-from .._errors import guard_error
-from .._fds import OwnFd, pipe
-from .._native import wait_readable
-from .._pidfd import Child
-from . import _stdlib
+from .._core import gevent, lifelines, pidfds, waiting
+from .._core.child import Child
+from .._core.errors import guard_error
+from .._core.fds import OwnFd, pipe
+from .._core.polling import wait_readable
+from .._stdlib import multiprocessing as seam
 from ._arrival import ANSWER, GO, Arming
 from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
@@ -32,34 +33,40 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
 
-    from ._below import Held
+    from ._under_supervisor import HeldStart
 
 
-_SERVER_TELLS = 1.0  # seconds, in which a server that runs has told a dead child's status many times over
+_SERVER_TELLS = 1.0  # seconds; a server that is not stopped needs a small part of that to tell a dead child's status
 
 
 def _ensure_running() -> None:
-    """The server. Its lifeline stays open as long as it lives, in csrc/lifeline.c; nobody else needs to hold it."""
+    """Starts the fork server if there is none, as a guarded child.
+
+    The server stays armed after `Child.drop`: the shim keeps the description of a child that lives (csrc/shim/slot.c).
+    """
     server = Child()
 
     def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-        _native.lifeline_open(server.held, pdeathsig=False)
-        return spawnv(server, path, args, fds)  # the standard library waits for the server by it
+        lifelines.open(server.held, pdeathsig=False)
+        return spawnv(server, path, args, fds)  # the standard library waits for the server by this pid
 
     try:
-        _stdlib.forkserver_ensure_running(start, preload=__name__.rpartition(".")[0] + "._arrival")
+        seam.forkserver_ensure_running(start, preload=__name__.rpartition(".")[0] + "._arrival")
         server.drop()
     except BaseException:
-        if server.pidfd >= 0 and _stdlib.forkserver_pid() == server.pid:
-            server.drop()
+        if server.pidfd >= 0 and seam.forkserver_pid() == server.pid:
+            server.drop()  # the standard library knows the server already and will use it
         else:
             server.take_back()
         raise
 
 
 def _write(pipe_end: OwnFd, data: bytes, child: Child) -> None:
-    """To ``child``, as far as it lives: who ends before it has read all has been started, and has ended."""
-    poller = _gevent.original("select", "poll")()
+    """Writes ``data`` to ``child``, until all is written or the child has ended.
+
+    A child that ends before it has read everything has been started and has ended: that is no error of the start.
+    """
+    poller = gevent.original("select", "poll")()
     poller.register(pipe_end.fd, select.POLLOUT)
     poller.register(child.pidfd, select.POLLIN)
     left = memoryview(data)
@@ -69,27 +76,27 @@ def _write(pipe_end: OwnFd, data: bytes, child: Child) -> None:
 
 
 class ForkServerChild(Child):
-    """A child whose parent, in the kernel's sense, is the fork server: that one reaps it and tells the status."""
+    """A child whose parent, in the kernel's sense, is the fork server: the server reaps it and tells its status."""
 
     def __init__(self) -> None:
         super().__init__()
         self.status: OwnFd | None = None  #: read end of the pipe on which the server tells the exit code
-        self.answered = False  #: the child itself is armed, and waits: the pid and the pidfd are its own
-        self._told = _stdlib.Told()
+        self.answered = False  #: the lifeline's owner is the pid that the server told: it may be killed
+        self._told = seam.Told()
 
     def _status_after_reap(self) -> int | None:
         if not wait_readable(self.pidfd, 0):
-            return None  # it runs
-        known = _native.pidfd_reaped_status(self.pidfd, self.identity)
+            return None  # the child runs
+        known = pidfds.reaped_status(self.pidfd, self.identity)
         if known is not None:
             return known
         if self.status is not None and self.status.is_ours():
             if not wait_readable(self.status.fd, _SERVER_TELLS):
-                return None  # the server is stopped; it will tell when it runs
+                return None  # the server is stopped, and will tell the status when it goes on
             with contextlib.suppress(EOFError):
                 return self._told.read(self.status.fd)
-        # The server is gone. Whoever adopted the child reaps it, and then this kernel may know.
-        known = _native.pidfd_reaped_status(self.pidfd, self.identity, _SERVER_TELLS)
+        # The server is gone. The process that has adopted the child reaps it, and then this kernel may know the status.
+        known = pidfds.reaped_status(self.pidfd, self.identity, _SERVER_TELLS)
         return self._status_lost() if known is None else known
 
     def _close_unused(self) -> None:
@@ -106,24 +113,25 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         answer_r = answer_w = go_r = go_w = data_r = data_w = OwnFd()
         child = ForkServerChild()
         try:
-            _native.lifeline_open(child.held, pdeathsig=False)
-            # No forked child of ours keeps a write end: the end of the answers is the child's end, and the end of
-            # this start is that of the child which waits for it.
+            lifelines.open(child.held, pdeathsig=False)
+            # No forked child keeps a write end of the pipes below. So the answers end when the child ends, and if this
+            # start fails, the child that waits for GO reads the end of its pipe and ends.
             answer_r, answer_w = pipe(keep_from_forks=True)
             if process_obj._tree is None:  # type: ignore[attr-defined]
                 go_r, go_w = pipe(keep_from_forks=True)
             else:
-                held = self.below(child, process_obj)
+                held = self.held_start(child, process_obj)
                 go_r, go_w = held.go_r, held.go_w
             arming = self._arming((child.lifeline, answer_w.fd, go_r.fd), held)
-            preparation, data = _stdlib.dump_for_forkserver(self, process_obj, lambda: arming)
+            preparation, data = seam.dump_for_forkserver(self, process_obj, lambda: arming)
             _ensure_running()
-            # We keep a reader: the child may end at any time, and a write to it would be a SIGPIPE.
-            child.status, data_r, data_w = _stdlib.forkserver_connect(self._fds)
+            # This process keeps a read end too, data_r. The child may end at any time, and a write to a pipe without
+            # a reader would raise SIGPIPE.
+            child.status, data_r, data_w = seam.forkserver_connect(self._fds)
             os.set_blocking(data_w.fd, False)
             answer_w.close()
-            self.pid = _stdlib.read_signed(child.status.fd)
-            _native.pidfd_hold(child.held, self.pid)
+            self.pid = seam.read_signed(child.status.fd)
+            pidfds.hold(child.held, self.pid)
             child.held.running = 1
             _write(data_w, preparation, child)
             self._await_answer(answer_r.fd, child)
@@ -132,10 +140,10 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             os.write(go_w.fd, GO)
             if held is not None:
                 held.release()
-            _write(data_w, data, child)  # may be megabytes, so only to one that reads
+            _write(data_w, data, child)  # may be megabytes, and the child reads them only after GO
         except BaseException:
-            _waiting.registry().remove(child)
-            # Without all of its data, or without GO, the child ends by itself.
+            waiting.registry().remove(child)
+            # A child that does not get all of its data, or does not get GO, ends by itself.
             data_w.close()
             go_w.close()
             if child.answered:
@@ -147,18 +155,22 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
             for fd in (answer_r, answer_w, go_r, go_w, data_r, data_w):
                 fd.close()
 
-    def _arming(self, fds: Sequence[int], held: Held | None) -> Arming:
+    def _arming(self, fds: Sequence[int], held: HeldStart | None) -> Arming:
+        """What the child unpickles first. ``fds``: the lifeline, the pipe for the answer, and the pipe for GO."""
         indexes = [self.duplicate_for_child(fd) for fd in fds]
         if held is None:
             return Arming("_arrival", "arrive_forked", *indexes)
         supervisor = held.supervisor
         more = [self.duplicate_for_child(fd) for fd in (*supervisor.fds, held.go_r.fd)]
         what = supervisor.containment, supervisor.signal
-        return Arming("_below", "arrive_forked_below", indexes, more, supervisor.arguments, *what)
+        return Arming("_under_supervisor", "arrive_forked_below", indexes, more, supervisor.arguments, *what)
 
     def _await_answer(self, answer: int, child: ForkServerChild) -> None:
-        """The child's own, or its end. The server's says nothing of the child, which may be slow."""
-        poller = _gevent.original("select", "poll")()
+        """Waits for the child's own answer, or for the child's end. ChildProcessError or OSError if it is not armed.
+
+        The server's end says nothing about the child, which may be slow.
+        """
+        poller = gevent.original("select", "poll")()
         for fd in (answer, child.pidfd):
             poller.register(fd, select.POLLIN)
         ready = dict(poller.poll())
@@ -168,11 +180,11 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         (code,) = ANSWER.unpack(reply)
         if code:
             raise guard_error(code, "arming of the fork server's child")
-        owner = _native.lifeline_owner(child.held)
+        owner = lifelines.owner(child.held)
         if owner != self.pid:
             raise ChildProcessError(f"the fork server's child calls itself {owner}, the server {self.pid}")
         child.answered = True
-        _native.lifeline_let_go(child.held)
+        lifelines.let_go(child.held)
 
 
 class ForkServerProcess(GuardedProcess, context.ForkServerProcess):

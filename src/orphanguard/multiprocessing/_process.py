@@ -1,12 +1,16 @@
-"""What the three start methods share: a guarded process, and its started child."""
+"""What the three start methods share: `GuardedProcess`, which users hold, and `GuardedPopen`, its started child.
+
+Children are waited for and signalled by pidfd, never by pid. A failed start leaves nothing behind. Needs a subclass for
+each start method (_fork.py, _spawn.py, _forkserver.py), and the seams in _stdlib/multiprocessing.py.
+"""
 
 from __future__ import annotations
 
 import os
 
-from .. import _native, _waiting
-from .._keywords import explained
-from . import _stdlib
+from .._core import arming, forking, supervised, waiting
+from .._core.keywords import explained
+from .._stdlib import multiprocessing as seam
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,58 +18,60 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any
 
-    from .._guard import Containment, Guard, Tree
-    from .._pidfd import Child
-    from .._supervisor import Options
-    from ._below import Held
+    from .._core.child import Child
+    from .._core.containment import Containment, Tree
+    from .._core.guard import Guard
+    from .._core.supervisor import Options
+    from ._under_supervisor import HeldStart
 
     _ProcessBase = BaseProcess
 else:
     _ProcessBase = object
 
 
-#: In a worker under a supervisor: the description of its parent's end.
-below = -1
-
-
 class GuardedPopen:
-    """Takes the place of ``multiprocessing.popen_fork.Popen``'s waiting and signalling.
+    """A mixin, first among the bases: its methods override those of ``multiprocessing.popen_fork.Popen``.
 
-    A subclass launches the child: it sets ``child`` and ``pdeathsig``, or raises and leaves nothing behind.
+    They wait for the child and signal it. A subclass launches the child in ``_launch``, which sets ``pdeathsig`` and
+    calls `adopt`, or raises and leaves nothing behind.
     """
 
     child: Child
-    returncode: int | None  #: as `poll` or `wait` has last told
-    pdeathsig: bool  #: armed in the child, besides the lifeline
+    returncode: int | None  #: the last result of `poll` or `wait`
+    pdeathsig: bool  #: whether PDEATHSIG is armed in the child, besides the lifeline
     finalizer: Any
     _fds: list[int]
 
     def adopt(self, child: Child, process_obj: Any) -> None:
-        """The last step of a launch: from here on the child is waited for."""
-        _waiting.registry().add(child, process_obj)
+        """Takes over a child that runs. From here on `orphanguard._core.waiting` watches it."""
+        waiting.registry().add(child, process_obj)
         self.child = child
         self.sentinel = child.pidfd
         self.pid = child.pid
 
     @staticmethod
     def take_back(child: Child) -> None:
-        """A launch has failed, or an exception got into the middle of it: leaves no process, zombie or fd."""
+        """Undoes a launch that has failed or was interrupted by an exception: leaves no process, zombie or fd."""
         if child.pidfd >= 0:
-            _waiting.registry().remove(child)
+            waiting.registry().remove(child)
             child.abort()
         else:
-            _native.abandon()
+            forking.abandon()
             child.drop()
 
     @staticmethod
-    def below(child: Child, process_obj: Any) -> Held:
-        from ._below import Held
+    def held_start(child: Child, process_obj: Any) -> HeldStart:
+        """Prepares a supervisor above a worker that is about to be forked."""
+        from ._under_supervisor import HeldStart
 
-        return Held(child, process_obj._tree)
+        return HeldStart(child, process_obj._tree)
 
     @property
     def guard(self) -> Guard:
-        from .._guard import started_child, supervised_child  # when asked: dataclasses is large, and forks pay for it
+        from .._core.guard import (  # only when asked: it imports dataclasses, which is large, and forks copy its pages
+            started_child,
+            supervised_child,
+        )
 
         supervisor = self.child.supervisor
         if supervisor is not None:
@@ -79,7 +85,7 @@ class GuardedPopen:
         child = self.child
         returncode = child.poll() if timeout is not None and timeout <= 0 else child.wait(timeout)
         if returncode is not None and child.watched:
-            _waiting.registry().ended(child)
+            waiting.registry().ended(child)
         self.returncode = returncode
         return returncode
 
@@ -104,12 +110,12 @@ class GuardedPopen:
 
 
 class GuardedProcess(_ProcessBase):
-    """Mixed into the standard library's process classes: started armed, waited for by pidfd."""
+    """Mixed into the standard library's process classes, ahead of them: a child that starts armed."""
 
     _popen: GuardedPopen | None
 
     _tree: Options | None = None
-    _held_while_it_runs = True  # by multiprocessing.process._children
+    _held_while_it_runs = True  # multiprocessing.process._children holds it: see _core/waiting.py
 
     @explained
     def __init__(
@@ -125,29 +131,29 @@ class GuardedProcess(_ProcessBase):
         grace: float | None = None,
     ) -> None:
         if tree is not False or grace is not None:
-            from .._supervisor import Options
+            from .._core.supervisor import Options
 
             self._tree = Options(tree, grace, None)
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
 
-    start = _stdlib.start
+    start = seam.start
 
     @property
     def command_pid(self) -> int | None:
-        """The worker's own pid, under a supervisor (``tree=``), whose pid is ``pid``."""
+        """The worker's own pid under ``tree=``, where ``pid`` is the supervisor's. None without a supervisor."""
         supervisor = None if self._popen is None else self._popen.child.supervisor
         return None if supervisor is None else supervisor.command_pid
 
     @property
     def containment(self) -> Containment | None:
-        """How the worker's tree is held together: ``"subreaper"``, ``"cgroup"`` or ``"pidns"``."""
+        """What holds the worker's tree together: ``"subreaper"``, ``"cgroup"``, ``"pidns"``. None without ``tree=``."""
         return None if self._tree is None else self._tree.containment
 
     @property
     def guard(self) -> Guard | None:
         """What is armed in the child; None before ``start()``. In the child itself: what is armed there."""
-        if _stdlib.is_current(self):
-            from .._guard import current_guard
+        if seam.is_current(self):
+            from .._core.guard import current_guard
 
             return current_guard()
         self._check_closed()
@@ -155,7 +161,7 @@ class GuardedProcess(_ProcessBase):
 
     def close(self) -> None:
         super().close()
-        _waiting.registry().forget(self)
+        waiting.registry().forget(self)
 
     def _started_child(self) -> Child:
         self._check_closed()
@@ -165,7 +171,7 @@ class GuardedProcess(_ProcessBase):
             raise ValueError(f"process not started: {self!r}")
         return self._popen.child
 
-    _seen_finished = _stdlib.discard_child
+    _seen_finished = seam.discard_child
 
     def __repr__(self) -> str:
         text = super().__repr__()
@@ -180,11 +186,13 @@ class GuardedProcess(_ProcessBase):
         def _check_closed(self) -> None: ...
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        """Runs in the child. ``parent_process().sentinel`` becomes the lifeline: the standard library's is a
-        pipe that siblings hold open, and would cost the parent another fd."""
-        armed = _native.armed()
-        if armed < 0:
-            armed = below
+        """Runs in the child, and makes its lifeline the sentinel of ``parent_process()``.
+
+        The standard library's sentinel is a pipe that siblings hold open, and it would cost the parent one more fd.
+        """
+        armed = arming.armed()
+        if armed < 0 and (above := supervised.current()) is not None:
+            armed = above.lifeline
         if armed >= 0 and parent_sentinel not in (None, armed):
             os.close(parent_sentinel)
             parent_sentinel = armed

@@ -1,4 +1,9 @@
-"""The spawn start method: the shim's clone() arms the child before it executes the new interpreter."""
+"""The spawn start method: the shim's clone() arms the child before the child executes the new interpreter.
+
+The new interpreter learns the fd of its lifeline before it imports anything of the user's (_arrival.py). Under
+``tree=`` the shim starts orphanguard-run, which starts the interpreter. Needs csrc/shim/spawn.c, and the seam of
+``popen_spawn_posix`` in _stdlib/multiprocessing.py.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,11 @@ import os
 from collections.abc import Iterable, Sequence
 from multiprocessing import context, popen_spawn_posix
 
-from .. import _native
 from .._bin import RUN
-from .._fds import OwnFd, duplicate
-from .._pidfd import Child
-from . import _stdlib
+from .._core import arming, lifelines, spawning
+from .._core.child import Child
+from .._core.fds import OwnFd, duplicate
+from .._stdlib import multiprocessing as seam
 from ._arrival import Arming
 from ._context import Guarded
 from ._process import GuardedPopen, GuardedProcess
@@ -21,8 +26,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-    from .._supervisor import blamed, command, words
+def _spawnv_below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
+    """`spawnv` below the supervisor of ``child``. Returns the supervisor's pid when the interpreter is executed."""
+    from .._core.supervisor import blamed, command, words
 
     assert child.supervisor is not None
     ours = (child.lifeline, *child.supervisor.fds)
@@ -36,8 +42,11 @@ def _below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> 
 
 
 def spawnv(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-    """``util.spawnv_passfds``, armed: fills in ``child``, whose lifeline it uses, and returns its pid."""
-    _native.spawn(_native.spawn_request(child.held), [path], args, keep_fds=list(fds), executable=os.fsdecode(path))
+    """Takes the place of ``util.spawnv_passfds``: starts ``path``, armed on the lifeline of ``child``.
+
+    Fills in ``child``, and returns its pid.
+    """
+    spawning.spawn(spawning.request(child.held), [path], args, keep_fds=list(fds), executable=os.fsdecode(path))
     return child.pid
 
 
@@ -45,28 +54,28 @@ class Popen(GuardedPopen, popen_spawn_posix.Popen):
     method = "spawn"
 
     def _launch(self, process_obj: BaseProcess) -> None:
-        self.pdeathsig = _native.is_main_thread()
+        self.pdeathsig = arming.is_main_thread()
         child = Child()
         copy = OwnFd()
 
         def start(path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
-            return (spawnv if child.supervisor is None else _below)(child, path, args, fds)
+            return (spawnv if child.supervisor is None else _spawnv_below)(child, path, args, fds)
 
-        def arming() -> Arming:
+        def first_data() -> Arming:
             if copy.fd >= 0:
                 tree = process_obj._tree  # type: ignore[attr-defined]
                 what = tree.containment, tree.signal
-                return Arming("_below", "arrive_spawned_below", self.duplicate_for_child(copy.fd), *what)
+                return Arming("_under_supervisor", "arrive_spawned_below", self.duplicate_for_child(copy.fd), *what)
             return Arming("_arrival", "arrive_spawned", self.duplicate_for_child(child.lifeline))
 
         try:
-            _native.lifeline_open(child.held, pdeathsig=False)
+            lifelines.open(child.held, pdeathsig=False)
             if process_obj._tree is not None:  # type: ignore[attr-defined]
-                from .._supervisor import Supervisor
+                from .._core.supervisor import Supervisor
 
                 child.supervisor = Supervisor(process_obj._tree)  # type: ignore[attr-defined]
-                copy = duplicate(child.lifeline)  # for the worker; the other one stays the supervisor's
-            _stdlib.launch_spawn(self, process_obj, start, arming)
+                copy = duplicate(child.lifeline)  # the worker's; the supervisor has the original
+            seam.launch_spawn(self, process_obj, start, first_data)
             self.adopt(child, process_obj)
         except BaseException:
             self.take_back(child)

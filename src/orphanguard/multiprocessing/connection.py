@@ -1,4 +1,4 @@
-"""``multiprocessing.connection`` itself: it starts no process of the user's."""
+"""``multiprocessing.connection`` itself, which starts no process of the user's."""
 
 from multiprocessing.connection import *  # noqa: F403 (for type checkers)
 

@@ -1,12 +1,16 @@
-"""``multiprocessing.context`` with guarded contexts and processes."""
+"""``multiprocessing.context`` with guarded contexts and processes.
+
+The contexts of all start methods are loaded here. All other public names are the standard module's, except
+``DefaultContext``, whose processes are unguarded.
+"""
 
 from __future__ import annotations
 
 from multiprocessing import context as _standard
 
-from ._context import ForkContext, Process
-from ._fork import ForkProcess
+from ._fork import ForkContext, ForkProcess
 from ._forkserver import ForkServerContext, ForkServerProcess
+from ._methods import Process
 from ._mirror import names, others
 from ._spawn import SpawnContext, SpawnProcess
 

@@ -1,4 +1,4 @@
-"""``multiprocessing.dummy`` itself: it starts threads."""
+"""``multiprocessing.dummy`` itself, which starts threads and no process."""
 
 from multiprocessing.dummy import *  # noqa: F403 (for type checkers)
 

@@ -1,6 +1,7 @@
-"""``multiprocessing.managers`` with guarded server processes, whoever starts them.
+"""``multiprocessing.managers`` with guarded server processes.
 
-A manager that connects to a server starts nothing, and is the standard library's in all.
+A server dies with the process that called ``start()``. A manager that only connects to a server starts no process, and
+behaves like the standard library's. All other public names are the standard module's.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 from multiprocessing import managers as _standard
 from typing import Any
 
-from .._keywords import OURS, unexpected
-from ._context import guarded_context
+from .._core.keywords import OURS, unexpected
+from ._methods import guarded_context
 from ._mirror import names, others
 from .pool import Pool
 
@@ -25,8 +26,8 @@ __all__ += [name for name in _standard.__all__ if name not in __all__]
 class BaseManager(_standard.BaseManager):
     """`multiprocessing.managers.BaseManager` whose server dies with the process that started it, and not before.
 
-    Arguments as there. A standard context given as ``ctx`` is replaced by the guarded one of the same method; any
-    other is refused with TypeError.
+    Arguments are those of the standard class. A standard context that is given as ``ctx`` is replaced by the guarded
+    context of the same method. Raises TypeError for any other context that starts unguarded processes.
     """
 
     def __init__(
@@ -39,14 +40,14 @@ class BaseManager(_standard.BaseManager):
 
 
 class SyncManager(BaseManager, _standard.SyncManager):
-    """`multiprocessing.managers.SyncManager`, guarded as `BaseManager`. Its ``Pool()`` has guarded workers too."""
+    """`multiprocessing.managers.SyncManager`, guarded like `BaseManager`. Its ``Pool()`` has guarded workers too."""
 
 
 SyncManager.register("Pool", Pool, _standard.PoolProxy)  # type: ignore[attr-defined]
 
 
 class SharedMemoryManager(BaseManager, _standard.SharedMemoryManager):
-    """`multiprocessing.managers.SharedMemoryManager`, guarded as `BaseManager`."""
+    """`multiprocessing.managers.SharedMemoryManager`, guarded like `BaseManager`."""
 
 
 __getattr__ = others(__name__, _standard)

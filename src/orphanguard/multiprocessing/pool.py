@@ -1,12 +1,12 @@
-"""``multiprocessing.pool`` with guarded workers."""
+"""``multiprocessing.pool`` with guarded workers. All other public names are the standard module's."""
 
 from __future__ import annotations
 
 from multiprocessing import pool as _standard
 from typing import Any
 
-from .._keywords import explained
-from ._context import guarded_context
+from .._core.keywords import explained
+from ._methods import guarded_context
 from ._mirror import names, others
 
 TYPE_CHECKING = False
@@ -19,13 +19,14 @@ __all__ += [name for name in _standard.__all__ if name not in __all__]
 
 
 class Pool(_standard.Pool):
-    """`multiprocessing.pool.Pool` whose workers die with this process, and not before; those that replace others, too.
+    """`multiprocessing.pool.Pool` whose workers die with this process, and not before.
 
-    Arguments as there. A standard context given as ``context`` is replaced by the guarded one of the same method; any
-    other is refused with TypeError.
+    Arguments are those of the standard class. Workers that replace others are guarded too. A standard context that is
+    given as ``context`` is replaced by the guarded context of the same method. Raises TypeError for any other context
+    that starts unguarded processes.
     """
 
-    _state = _standard.INIT  # what __del__ asks for where __init__ has refused
+    _state = _standard.INIT  # for __del__, if __init__ raises before it sets one
 
     @explained
     def __init__(

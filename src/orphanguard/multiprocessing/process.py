@@ -1,4 +1,4 @@
-"""``multiprocessing.process`` itself: what it has starts no process by itself."""
+"""``multiprocessing.process`` itself: its ``BaseProcess`` has no start method, so it starts no process."""
 
 from multiprocessing.process import *  # noqa: F403 (for type checkers)
 

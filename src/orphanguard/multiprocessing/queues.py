@@ -1,4 +1,4 @@
-"""``multiprocessing.queues`` itself: it starts no process of the user's."""
+"""``multiprocessing.queues`` itself, which starts no process of the user's."""
 
 from multiprocessing.queues import *  # noqa: F403 (for type checkers)
 

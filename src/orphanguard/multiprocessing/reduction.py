@@ -1,4 +1,4 @@
-"""``multiprocessing.reduction`` itself: it starts no process of the user's."""
+"""``multiprocessing.reduction`` itself, which starts no process of the user's."""
 
 from multiprocessing.reduction import *  # noqa: F403 (for type checkers)
 

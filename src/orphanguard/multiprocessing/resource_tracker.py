@@ -1,4 +1,4 @@
-"""``multiprocessing.resource_tracker`` itself: it starts no process of the user's."""
+"""``multiprocessing.resource_tracker`` itself, which starts no process of the user's."""
 
 from multiprocessing.resource_tracker import *  # noqa: F403 (for type checkers)
 

@@ -1,4 +1,4 @@
-"""``multiprocessing.shared_memory`` itself: it starts no process of the user's."""
+"""``multiprocessing.shared_memory`` itself, which starts no process of the user's."""
 
 from multiprocessing.shared_memory import *  # noqa: F403 (for type checkers)
 

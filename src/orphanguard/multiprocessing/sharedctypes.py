@@ -1,4 +1,4 @@
-"""``multiprocessing.sharedctypes`` itself: it starts no process of the user's."""
+"""``multiprocessing.sharedctypes`` itself, which starts no process of the user's."""
 
 from multiprocessing.sharedctypes import *  # noqa: F403 (for type checkers)
 

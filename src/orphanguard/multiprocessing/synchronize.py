@@ -1,4 +1,4 @@
-"""``multiprocessing.synchronize`` itself: it starts no process of the user's."""
+"""``multiprocessing.synchronize`` itself, which starts no process of the user's."""
 
 from multiprocessing.synchronize import *  # noqa: F403 (for type checkers)
 

@@ -1,4 +1,4 @@
-"""``multiprocessing.util`` itself: it starts no process of the user's."""
+"""``multiprocessing.util`` itself, which starts no process of the user's."""
 
 from multiprocessing.util import *  # noqa: F403 (for type checkers)
 
