@@ -12,8 +12,8 @@ import sys
 if sys.platform != "linux":
     raise ImportError(f"orphanguard needs Linux: its guarantees are the Linux kernel's (this is {sys.platform})")
 
-from ._core import native  # noqa: F401
-from ._stdlib import forked  # noqa: F401
+from ._core import native as _native  # noqa: F401
+from ._stdlib import forked as _forked  # noqa: F401
 
 TYPE_CHECKING = False  # type checkers take it to be true; to import typing costs more than all of this
 if TYPE_CHECKING:

@@ -82,7 +82,13 @@ class Popen(_seam.Popen[AnyStr]):
         **kwargs: Any,
     ) -> None:
         self._plan = Plan(death_signal, guard, tree, grace)
-        super().__init__(*args, **kwargs)
+        # Here and not in the seam: after its return a signal handler may raise, and the program be nobody's.
+        try:
+            self._start(*args, **kwargs)
+        except BaseException:
+            self._take_back()
+            raise
+        self._pipes = ()
 
     @property
     def command_pid(self) -> int | None:

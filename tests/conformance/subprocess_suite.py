@@ -23,10 +23,16 @@ def take_the_place_of_subprocess() -> None:
     import subprocess
 
     from orphanguard import subprocess as guarded
-    from orphanguard._core.supervisor import Options
 
     if runner.SUITE == "tree":
-        guarded.Popen._tree = Options(True, None, None)
+
+        class TreePlan(guarded.Plan):
+            def __init__(self, death_signal: Any, guard: bool, tree: Any, grace: Any) -> None:
+                super().__init__(death_signal, guard, True if guard and tree is False else tree, grace)
+
+        guarded.Plan = TreePlan
+        with guarded.Popen(["true"]) as program:
+            assert program.containment == "subreaper"  # or this suite would prove nothing
     standard = subprocess.Popen
     start = standard._execute_child
 

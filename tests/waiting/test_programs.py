@@ -394,11 +394,12 @@ def test_who_holds_the_lock_closes_what_the_registry_could_not() -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with child._locked():
-            held.set()
-            release.wait(60)
+        del child._close_unused
+        held.set()
+        release.wait(60)
 
-    holder = threading.Thread(target=hold)
+    child._close_unused = hold
+    holder = threading.Thread(target=child.close)
     holder.start()
     held.wait(60)
     child.unwatched()

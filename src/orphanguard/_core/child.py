@@ -27,8 +27,6 @@ from .polling import pause, wait_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .supervisor import Supervisor
 
 #: What the standard library's fork server reports for a child whose status was lost.
@@ -202,55 +200,59 @@ class Child:
 
         Raises PermissionError as kill(2).
         """
-        with self._locked():
-            if self.returncode is not None or self._closed:
-                return
-            if self.supervisor is not None and signal:
-                self.supervisor.signal_command(signal)
-                return
-            with contextlib.suppress(ProcessLookupError):  # other code has reaped it
-                pidfds.send_signal(self.pidfd, self.identity, signal)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Holds the lock, and then does what `unwatched` has left to its holder.
-
-        Holds nothing in a forked child, where the holder may be a thread that only the parent has.
-        """
-        if self.inherited:
-            yield
-            return
         try:
-            with self._lock:
-                yield
+            with self._lock_unless_inherited():
+                if self.returncode is not None or self._closed:
+                    return
+                if self.supervisor is not None and signal:
+                    self.supervisor.signal_command(signal)
+                    return
+                with contextlib.suppress(ProcessLookupError):  # other code has reaped it
+                    pidfds.send_signal(self.pidfd, self.identity, signal)
         finally:
             self._close_left()
+
+    def _lock_unless_inherited(self) -> contextlib.AbstractContextManager[object]:
+        """The lock; nothing in a forked child, where the holder may be a thread that only the parent has.
+
+        Not a context manager written in Python: a signal handler that raises within it would leave the lock held.
+        """
+        return contextlib.nullcontext() if self.inherited else self._lock
 
     def terminate(self) -> None:
         """Sends SIGTERM. Under a supervisor, sends it to the whole tree, or ends the tree if there is a grace."""
         if self.supervisor is None:
             self.send_signal(15)
             return
-        with self._locked():
-            if self.returncode is None and not self._closed:
-                self.supervisor.terminate()
+        try:
+            with self._lock_unless_inherited():
+                if self.returncode is None and not self._closed:
+                    self.supervisor.terminate()
+        finally:
+            self._close_left()
 
     def kill(self) -> None:
         """Sends SIGKILL; under a supervisor, to the whole tree, and the supervisor ends last."""
         if self.supervisor is None:
             self.send_signal(9)
             return
-        with self._locked():
-            if self.returncode is None and not self._closed:
-                self.supervisor.kill()
+        try:
+            with self._lock_unless_inherited():
+                if self.returncode is None and not self._closed:
+                    self.supervisor.kill()
+        finally:
+            self._close_left()
 
     def close(self) -> None:
         """Closes the pidfd when its last user has left. For a child that has ended, or that another process reaps."""
         if self.inherited:
             return
-        with self._locked():
-            self._closed = True
-            self._close_unused()
+        try:
+            with self._lock_unless_inherited():
+                self._closed = True
+                self._close_unused()
+        finally:
+            self._close_left()
 
     def _close_unused(self) -> None:
         if self._closed and not (self._users or self.watched):
@@ -357,9 +359,12 @@ class Child:
 
     def drop(self) -> None:
         """Gives back all that this object holds: nobody asks for this child any more."""
-        with self._locked():
-            lifelines.give_back(self.held)
-            if self.supervisor is not None:
-                self.supervisor.close()
-            self._closed = True
-            self._close_unused()
+        try:
+            with self._lock_unless_inherited():
+                lifelines.give_back(self.held)
+                if self.supervisor is not None:
+                    self.supervisor.close()
+                self._closed = True
+                self._close_unused()
+        finally:
+            self._close_left()

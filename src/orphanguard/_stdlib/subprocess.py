@@ -46,7 +46,7 @@ _FORGETS_PIPES = sys.version_info < (3, 11, 4) and _standard.Popen.__module__ ==
 class Popen(_standard.Popen[AnyStr]):
     """The standard Popen, with our start and our wait in the place of its own.
 
-    A subclass sets ``_plan`` before `__init__`.
+    A subclass sets ``_plan``, and calls `_start` in the place of `__init__`.
     """
 
     _plan: program.Plan
@@ -54,23 +54,24 @@ class Popen(_standard.Popen[AnyStr]):
     _pipes: Sequence[NotedFd] = ()  # until the start has succeeded
     _devnull_of_ours: NotedFd | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def _start(self, *args: Any, **kwargs: Any) -> None:
+        """The standard ``__init__``. The caller's own ``try`` must call `_take_back` if this raises, or after it."""
         try:
             if gevent.patched():
                 gevent.borrowed("__init__")(self, *args, **kwargs)
             else:
                 super().__init__(*args, **kwargs)
-        except BaseException:
-            if self._child is not None:  # a signal handler has raised after the start: nobody will get this handle
-                self._child.take_back()
-                self.returncode = self._child.returncode
-            if self._pipes:
-                self._close_pipes()
-            raise
         finally:
             if self._devnull_of_ours is not None:
                 self._devnull_of_ours.close()
-        self._pipes = ()
+
+    def _take_back(self) -> None:
+        """For a start that has failed, or that a signal handler has interrupted: nobody will get this handle."""
+        if self._child is not None:
+            self._child.take_back()
+            self.returncode = self._child.returncode
+        if self._pipes:
+            self._close_pipes()
 
     # --- the pipes
 

@@ -8,7 +8,7 @@ Needs _methods.py.
 from __future__ import annotations
 
 from .._core.keywords import explained
-from ._methods import get_context
+from ._methods import GuardedContext, get_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ else:
     _ContextBase = object
 
 
-class Guarded(_ContextBase):
+class Guarded(GuardedContext, _ContextBase):
     """Mixed into the standard library's context of each start method, ahead of it."""
 
     if TYPE_CHECKING:

@@ -65,16 +65,19 @@ def get_context(method: str | None = None) -> Any:
     return _contexts[method]
 
 
+class GuardedContext:
+    """The base of our contexts, which `guarded_context` recognises them by."""
+
+
 def guarded_context(given: Any, name: str) -> Any:
     """The guarded context for ``given``, which a user has passed as the parameter ``name``. None: the default.
 
-    A standard context is replaced by the guarded context of the same method. Raises TypeError for any other context
-    that starts unguarded processes, because its children would only look guarded.
+    A standard context is replaced by the guarded context of the same method. Raises TypeError for any other context,
+    because its children would only look guarded.
     """
     if given is None:
         return get_context()
-    started = getattr(given, "Process", None)
-    if isinstance(started, type) and issubclass(started, GuardedProcess):
+    if isinstance(given, GuardedContext):
         return given
     standard = (context.DefaultContext, context.ForkContext, context.SpawnContext, context.ForkServerContext)
     if type(given) in standard and given.get_start_method() in METHODS:
