@@ -383,28 +383,3 @@ def test_the_program_has_closed_the_pidfd(start) -> None:
     os.dup2(copy, number, inheritable=False)
     os.close(copy)
     assert orphanguard.wait([process], timeout=0) == []
-
-
-def test_who_holds_the_lock_closes_what_the_registry_could_not() -> None:
-    program = orphanguard.Popen(["sleep", "1000"])
-    child = program._child
-    assert child is not None and child.claim()  # as the registry does, which then watches the pidfd
-    program.kill()
-    child.wait()
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        del child._close_unused
-        held.set()
-        release.wait(60)
-
-    child._close_unused = hold
-    holder = threading.Thread(target=child.close)
-    holder.start()
-    held.wait(60)
-    child.unwatched()
-    assert child.pidfd >= 0
-    release.set()
-    holder.join()
-    assert child.pidfd == -1
-    assert program.wait() == -9

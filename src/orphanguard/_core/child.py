@@ -27,6 +27,8 @@ from .polling import pause, wait_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .supervisor import Supervisor
 
 #: What the standard library's fork server reports for a child whose status was lost.
@@ -200,55 +202,52 @@ class Child:
 
         Raises PermissionError as kill(2).
         """
+        if self.supervisor is not None and signal:
+            self._until_reaped(self.supervisor.signal_command, signal)
+        else:
+            self._until_reaped(self._send, signal)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM. Under a supervisor, sends it to the whole tree, or ends the tree if there is a grace."""
+        if self.supervisor is not None:
+            self._until_reaped(self.supervisor.terminate)
+        else:
+            self.send_signal(15)
+
+    def kill(self) -> None:
+        """Sends SIGKILL; under a supervisor, to the whole tree, and the supervisor ends last."""
+        if self.supervisor is not None:
+            self._until_reaped(self.supervisor.kill)
+        else:
+            self.send_signal(9)
+
+    def _send(self, signal: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # other code has reaped it
+            pidfds.send_signal(self.pidfd, self.identity, signal)
+
+    def _until_reaped(self, call: Callable[..., None], *arguments: int) -> None:
+        """Calls with the lock held, so that nobody reaps the child meanwhile. Does nothing if it has been reaped."""
         try:
             with self._lock_unless_inherited():
-                if self.returncode is not None or self._closed:
-                    return
-                if self.supervisor is not None and signal:
-                    self.supervisor.signal_command(signal)
-                    return
-                with contextlib.suppress(ProcessLookupError):  # other code has reaped it
-                    pidfds.send_signal(self.pidfd, self.identity, signal)
+                if self.returncode is None and not self._closed:
+                    call(*arguments)
         finally:
             self._close_left()
 
     def _lock_unless_inherited(self) -> contextlib.AbstractContextManager[object]:
         """The lock; nothing in a forked child, where the holder may be a thread that only the parent has.
 
-        Not a context manager written in Python: a signal handler that raises within it would leave the lock held.
+        A context manager of our own, written in Python, would not do: a signal handler that raises while its code runs
+        leaves the lock held.
         """
         return contextlib.nullcontext() if self.inherited else self._lock
-
-    def terminate(self) -> None:
-        """Sends SIGTERM. Under a supervisor, sends it to the whole tree, or ends the tree if there is a grace."""
-        if self.supervisor is None:
-            self.send_signal(15)
-            return
-        try:
-            with self._lock_unless_inherited():
-                if self.returncode is None and not self._closed:
-                    self.supervisor.terminate()
-        finally:
-            self._close_left()
-
-    def kill(self) -> None:
-        """Sends SIGKILL; under a supervisor, to the whole tree, and the supervisor ends last."""
-        if self.supervisor is None:
-            self.send_signal(9)
-            return
-        try:
-            with self._lock_unless_inherited():
-                if self.returncode is None and not self._closed:
-                    self.supervisor.kill()
-        finally:
-            self._close_left()
 
     def close(self) -> None:
         """Closes the pidfd when its last user has left. For a child that has ended, or that another process reaps."""
         if self.inherited:
             return
         try:
-            with self._lock_unless_inherited():
+            with self._lock:
                 self._closed = True
                 self._close_unused()
         finally:
