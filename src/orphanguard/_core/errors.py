@@ -26,6 +26,8 @@ class GuardUnavailable(OSError):
     ``errno`` is the kernel's answer. The message names the call that the kernel refused, and the likely reason.
     """
 
+    __module__ = "orphanguard"  # where users find it; a traceback names it
+
 
 class StatusLostWarning(RuntimeWarning):
     """Other code has reaped the child, and this kernel (before Linux 6.15) doesn't keep its exit status.
@@ -33,9 +35,7 @@ class StatusLostWarning(RuntimeWarning):
     The exit status is then reported as 255, never as 0.
     """
 
-
-for _public in (GuardUnavailable, StatusLostWarning):
-    _public.__module__ = "orphanguard"  # where users find them; a traceback names it
+    __module__ = "orphanguard"
 
 
 def os_error(code: int, call: str) -> OSError:

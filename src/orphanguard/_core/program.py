@@ -1,7 +1,8 @@
 """How a program is started: the plan of its guard, and the arguments of `subprocess.Popen` made ready for execve(2).
 
 `orphanguard._stdlib.subprocess` calls `prepare` and then, for a program without a ``preexec_fn``, `spawn`.
-Arguments that `subprocess.Popen` refuses are refused alike. Needs `lifelines` and `spawning`; for a tree, `supervisor`.
+Arguments that `subprocess.Popen` refuses are refused alike. Needs `arming`, `lifelines` and
+`spawning`; for a tree, `supervisor`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from .child import Child
     from .containment import Tree
-    from .supervisor import Options, Supervisor
+    from .supervisor import Options
 
 _SIGKILL = 9
 
@@ -107,7 +108,7 @@ def spawn(  # noqa: PLR0917 (keywords take time)
     groups = None if gids is None else _groups(gids)
     supervisor: Any = child.supervisor
     if supervisor is not None:
-        args = supervised(supervisor, child.lifeline, args, paths, gid, groups, uid)
+        args = supervisor.command(child.lifeline, args, paths, gid, groups, uid)
         executable = args[0]
         paths, keep_fds = args[:1], [*keep_fds, child.lifeline, *supervisor.fds]
         groups, request.gid, request.uid = None, -1, -1
@@ -119,14 +120,7 @@ def below_supervisor(child: Child, args: Any, executable: Any, shell: bool, env:
     """The argv of the supervisor of ``child``, whose command these arguments of `subprocess.Popen` describe."""
     args, executable = command(args, executable, shell)
     assert child.supervisor is not None
-    return supervised(child.supervisor, child.lifeline, args, _paths(executable, env))
-
-
-def supervised(supervisor: Supervisor, lifeline: int, args: Sequence[Any], *what: Any) -> list[Any]:
-    """The supervisor's argv. ``args``: the command's. ``what``: as `orphanguard._core.supervisor.words`."""
-    from .supervisor import command, words
-
-    return command(lifeline, *supervisor.fds, *supervisor.arguments, *words(*what), *args)
+    return child.supervisor.command(child.lifeline, args, _paths(executable, env))
 
 
 def command(args: Any, executable: Any, shell: bool) -> tuple[list[Any], Any]:

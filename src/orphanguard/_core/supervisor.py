@@ -128,6 +128,10 @@ class Supervisor:
         why = os.strerror(code) if code else ""
         raise GuardUnavailable(code or errno.ENOTSUP, what if why in what else f"{what}: {why}")
 
+    def command(self, lifeline: int, args: Sequence[Any], *what: Any) -> list[Any]:
+        """Its argv, to run ``args``. ``lifeline``: its fd of the description. ``what``: the arguments of `words`."""
+        return command(lifeline, *self.fds, *self.arguments, *words(*what), *args)
+
     def signal_command(self, signal: int) -> None:
         """Sends ``signal`` to the command. Raises OSError (EINVAL) if there is no such signal."""
         if not 0 < signal <= _signal.SIGRTMAX:

@@ -27,6 +27,7 @@ import sys
 from .._core import arming, forking, gevent, program
 from .._core.borrowed import Overlay, replaced
 from .._core.child import Child
+from .._core.errors import refuse
 from .._core.fds import NotedFd
 
 TYPE_CHECKING = False  # importing typing would cost 2 ms
@@ -233,8 +234,6 @@ class Popen(_standard.Popen[AnyStr]):
         try:
             arming.arm(lifeline, pdeathsig=self._plan.pdeathsig)
         except OSError as error:
-            from .._core.errors import refuse
-
             refuse("Popen", str(error))
 
     # --- the wait

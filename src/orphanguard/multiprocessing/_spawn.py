@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 def _spawnv_below(child: Child, path: Any, args: Sequence[Any], fds: Iterable[int]) -> int:
     """`spawnv` below the supervisor of ``child``. Returns the supervisor's pid when the interpreter is executed."""
-    from .._core.supervisor import blamed, command, words
+    from .._core.supervisor import blamed
 
     assert child.supervisor is not None
-    ours = (child.lifeline, *child.supervisor.fds)
+    argv = child.supervisor.command(child.lifeline, args, [path])
     try:
-        pid = spawnv(child, RUN, command(*ours, *child.supervisor.arguments, *words([path]), *args), [*fds, *ours])
+        pid = spawnv(child, RUN, argv, [*fds, child.lifeline, *child.supervisor.fds])
     except OSError as error:
         raise blamed(error, path) from None
     child.supervisor.started()
