@@ -102,13 +102,13 @@ static int next_kept(const struct og_spawn_child *a, int to, int *i)
     return a->report <= to && a->report > fd ? a->report : fd;
 }
 
-/* Leaves the parent's table of fds, with copies of the fds that are needed. The kernel copies no others, however many
- * there are. This comes before any change of an fd, which would change the parent's fd. (Before Linux 6.11, and the
- * stable kernels of that time, the program may find that free numbers from 64 on are skipped, if its parent had 64 or
- * more open.)
+/* Leaves the parent's table of fds. While the child shares that table, a change of an fd changes the parent's, so this
+ * comes before any such change. The kernel copies the fds up to the highest that the child needs, and none above, however
+ * many there are. (Before Linux 6.11, and the stable kernels of that time, the program may find that free numbers from 64
+ * on are skipped, if its parent had 64 or more open.)
  *
- * If the parent is gone by now, this call drops the last references to the parent's fds, the tethers among them, and
- * the kernel kills the child here. So the child need not look at the lifeline afterwards. */
+ * If the parent is gone by now, this call or close_copies(), which follows, drops the last references to the tethers,
+ * and the kernel kills the child. So the child need not look at the lifeline afterwards. */
 static int leave_fds(const struct og_spawn_child *a, struct og_error *err)
 {
     if (syscall(SYS_close_range, (unsigned)a->top + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE) < 0)

@@ -239,7 +239,8 @@ int og_strand_open_shared(struct og_place *place, struct og_error *err)
     return fd < 0 && !err->call ? og_fail(err, EAGAIN, "lifeline") : fd;
 }
 
-/* Opens the only description on a strand of its own. */
+/* Opens a description on a new strand for one child. It is for a signal that must not come twice, as it may on a shared
+ * pipe, and for hosts on which no further description of a pipe can be opened. */
 int og_strand_open_single(struct og_place *place, struct og_error *err)
 {
     struct og_strand *strand;

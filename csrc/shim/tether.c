@@ -114,8 +114,8 @@ struct task {
     bool done; /* the child was not killed before its end */
 };
 
-/* The kernel counts fds in flight against RLIMIT_NOFILE of the process that sends them. So this child, and only this
- * child, raises its soft limit. */
+/* The kernel compares the fds that the user has in flight, over all processes, with RLIMIT_NOFILE of the process that
+ * sends. So this child, and only this child, raises its soft limit. */
 static int run_task(void *argument)
 {
     struct task *task = argument;

@@ -47,7 +47,10 @@ def rehearse_pdeathsig() -> None:
 
 
 def arm_pdeathsig(signal: int, parent: int = 0) -> None:
-    """Arms ``PR_SET_PDEATHSIG``. If ``getppid()`` is no longer ``parent`` (0: any), this process dies by ``signal``."""
+    """Arms ``PR_SET_PDEATHSIG``, and ends this process by ``signal`` if ``getppid()`` is no longer ``parent``.
+
+    It does not look if ``parent`` is 0, nor if ``getppid()`` is: then the parent is outside our pid namespace.
+    """
     if (code := lib.og_arm_pdeathsig(signal, parent)) < 0:
         fail(code)
 

@@ -1,7 +1,8 @@
 """What a worker under a supervisor knows of it (``Process(tree=)``).
 
 It is set once, when the worker arrives below its supervisor, and holds for that process only: a child that the worker
-forks is not the supervisor's. `orphanguard._core.guard` and ``die_with_parent()`` ask. Needs no other file of ours.
+forks has the worker as its parent, not the supervisor. `orphanguard._core.guard` and ``die_with_parent()`` ask. Needs
+no other file of ours.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def enter(containment: Containment, signal: int, lifeline: int = -1) -> None:
 
 
 def current() -> Supervised | None:
-    """The supervisor of this very process. None in a child that a worker has forked: it is not the supervisor's."""
+    """The supervisor of this process. None in a child that a worker has forked, since its parent is the worker."""
     if _supervised is None or _supervised.worker != os.getpid():
         return None
     return _supervised

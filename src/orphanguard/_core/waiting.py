@@ -213,8 +213,10 @@ class Registry:
 
     @staticmethod
     def _wait_apart(handles: Collection[T], timeout: float | None) -> list[T]:
-        """The wait of a signal handler that has interrupted the sleeper. It leaves the epoll alone, which will tell the
-        sleeper."""
+        """Waits in a signal handler that has interrupted the sleeper.
+
+        The children stay in the epoll, so that it wakes the sleeper.
+        """
         poller = select.poll()
         for handle in handles:
             poller.register(handle._started_child().pidfd, select.POLLIN)

@@ -220,10 +220,10 @@ def forkserver_connect(fds: list[int]) -> tuple[OwnFd, OwnFd, OwnFd]:
     """Has the fork server fork a child. Returns the read end of its status pipe, and both ends of its data pipe."""
     from multiprocessing import forkserver
 
-    # The server does not survive a client that gives up between the connection and the request: pipes first.
-    # A write end in an unguarded child of ours would hide the end of the file. The fork server's child needs that end
-    # on the data pipe: it is not armed before its data have come. We
-    # need it on the status pipe, when the server is gone.
+    # The server does not survive a client that gives up between the connection and the request. So we make the pipes
+    # first. A forked child that kept a write end would hide the end of the file: hence keep_from_forks. The fork
+    # server's child must see the end of the data pipe, since it is not armed before its data have come. We must see
+    # the end of the status pipe, which tells that the server is gone.
     status, data = pipe(keep_from_forks=True), pipe(keep_from_forks=True)
     ready = [(data[0].fd, data[1].fd), (status[0].fd, status[1].fd)]
     connect = replaced(forkserver.ForkServer.connect_to_new_process, os=Overlay(os, pipe=ready.pop, close=bool))

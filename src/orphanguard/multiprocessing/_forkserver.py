@@ -166,9 +166,9 @@ class Popen(GuardedPopen, popen_forkserver.Popen):
         return Arming("_under_supervisor", "arrive_forked_below", indexes, more, supervisor.arguments, *what)
 
     def _await_answer(self, answer: int, child: ForkServerChild) -> None:
-        """Waits for the child's own answer, or for the child's end. ChildProcessError or OSError if it is not armed.
+        """Waits until the child answers or ends. Raises ChildProcessError or OSError if the child is not armed.
 
-        The server's end says nothing about the child, which may be slow.
+        Does not look whether the server lives: a slow child may still answer when the server is dead.
         """
         poller = gevent.original("select", "poll")()
         for fd in (answer, child.pidfd):

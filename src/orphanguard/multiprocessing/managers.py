@@ -27,7 +27,7 @@ class BaseManager(_standard.BaseManager):
     """`multiprocessing.managers.BaseManager` whose server dies with the process that started it, and not before.
 
     Arguments are those of the standard class. A standard context that is given as ``ctx`` is replaced by the guarded
-    context of the same method. Raises TypeError for any other context that starts unguarded processes.
+    context of the same method. Raises TypeError for any other context.
     """
 
     def __init__(

@@ -22,8 +22,7 @@ class Pool(_standard.Pool):
     """`multiprocessing.pool.Pool` whose workers die with this process, and not before.
 
     Arguments are those of the standard class. Workers that replace others are guarded too. A standard context that is
-    given as ``context`` is replaced by the guarded context of the same method. Raises TypeError for any other context
-    that starts unguarded processes.
+    given as ``context`` is replaced by the guarded context of the same method. Raises TypeError for any other context.
     """
 
     _state = _standard.INIT  # for __del__, if __init__ raises before it sets one
