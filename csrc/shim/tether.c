@@ -13,24 +13,31 @@
  * last, at the time of that process. (With 14,000 fds between the two, parent and forked sibling killed at once: 7 of
  * 60 programs lived on.)
  *
- * The nest. T and Q are pairs of stream sockets, with the ends ta, tb and qa, qb. Fds that are sent over a socket
- * (SCM_RIGHTS, unix(7)) hang in the queue of the receiving end:
+ * The nest. T, R, S and Q are pairs of stream sockets, with the ends ta and tb, and so on. Fds that are sent over a
+ * socket (SCM_RIGHTS, unix(7)) hang in the queue of the receiving end:
  *
  *     tb, an fd of the parent
  *      '- its queue: the write end of the pipe
- *                    qb
- *                     '- its queue: the children's descriptions
+ *                    rb
+ *                     '- its queue: sb
+ *                                    '- its queue: qb, also an fd of the parent
+ *                                                   '- its queue: the children's descriptions
  *
  * ta is closed. Unless there will be only one description, qa and a read end of the pipe hang in the queue of tb, too:
  * with them more descriptions are made. Now the write end is in no table of fds. It hangs on tb, the tether. When a
  * process drops the last copy of tb, in whatever way, the kernel takes the queue of tb apart: it releases the write end
- * and qb in one batch. The release of qb takes the queue of qb apart, and what hangs there goes into the *next* batch.
+ * and rb in one batch. The release of rb takes the queue of rb apart, and what hangs there goes into the *next* batch.
  * So all descriptions exist when the write end is released. The order is inside one object: it does not matter which
  * process is last, when, or how it lets go (exit, kill, exec, close, close_range).
  *
- * Two levels are needed. With the descriptions in the queue of tb itself, beside the write end, 40 of 40 children lived
- * on. More references to qb do no harm, since they only keep the descriptions for longer. So the parent has an fd of
- * qb, too: with MSG_PEEK and SO_PEEK_OFF it gets a copy of any description in the queue.
+ * With the descriptions in the queue of tb itself, beside the write end, 40 of 40 children lived on. With qb in the
+ * place of rb, two levels, 12 of 360 parents left orphans. The parent has an fd of qb, and so has a child that is just
+ * being forked. If the parent dies then, it takes the queue of tb apart: that drops qb at once, but only queues the
+ * release of the write end. In that moment the child can close the last copy of qb, and the descriptions go first. So
+ * two more levels lie between: the nest drops qb only in the batch after that of the write end. Until then no process
+ * can drop the last reference to qb, and later it does no harm.
+ *
+ * So the parent can have its fd of qb: with MSG_PEEK and SO_PEEK_OFF it gets a copy of any description in the queue.
  *
  * The nest is made where no thread can copy it. If another thread of the parent cloned a child in the middle of the
  * work, that child would have a copy of the bare write end, and could close that later than its copy of tb. So a child
@@ -163,19 +170,22 @@ static int in_child(struct task *task, int flags, struct og_error *err)
     return task->err.call ? og_fail(err, task->err.code, task->err.call) : 0;
 }
 
+/* The sockets of the nest, from Q, the innermost, to T. */
+enum { LEVELS = 4 };
+
 static void make_nest(struct task *task)
 {
     struct og_error *err = &task->err;
-    int pipe[2], q[2], t[2], from_start = 0;
+    int pipe[2], level[LEVELS][2], *q = level[0], *t = level[LEVELS - 1], from_start = 0;
     if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
         og_fail(err, errno, "pipe2");
         return;
     }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, q) < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, t) < 0) {
-        og_fail(err, errno, "socketpair");
-        return;
-    }
+    for (int i = 0; i < LEVELS; i++)
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, level[i]) < 0) {
+            og_fail(err, errno, "socketpair");
+            return;
+        }
     if (setsockopt(q[1], SOL_SOCKET, SO_PEEK_OFF, &from_start, sizeof from_start) < 0) {
         og_fail(err, errno, "setsockopt(SO_PEEK_OFF)");
         return;
@@ -184,7 +194,10 @@ static void make_nest(struct task *task)
      * of tb, where they can be peeked at. */
     if ((task->single ? send_fds(q[0], 0, pipe, 1, err) : send_fds(t[0], 0, (int[]){q[0], pipe[0]}, 2, err)) < 0)
         return;
-    if (send_fds(t[0], 0, &q[1], 1, err) < 0 || send_fds(t[0], 0, &pipe[1], 1, err) < 0)
+    for (int i = 1; i < LEVELS; i++)
+        if (send_fds(level[i][0], 0, &level[i - 1][1], 1, err) < 0)
+            return;
+    if (send_fds(t[0], 0, &pipe[1], 1, err) < 0)
         return;
     send_fds(task->socket, 0, (int[]){t[1], q[1], pipe[0]}, 3, err);
 }

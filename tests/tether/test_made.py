@@ -13,11 +13,14 @@ MAKER = {
     "its own pipe": "pipe2:delay_exit={}:when=1",
     "its first sockets": "socketpair:delay_exit={}:when=1",
     "its second sockets": "socketpair:delay_exit={}:when=2",
+    "its last sockets": "socketpair:delay_exit={}:when=4",
     "nothing hangs in them": "sendmsg:delay_enter={}:when=1",
     "nothing hangs in the tether": "sendmsg:delay_enter={}:when=2",
-    "the queue hangs in the tether": "sendmsg:delay_enter={}:when=3",
-    "the write end too": "sendmsg:delay_enter={}:when=4",
-    "all is sent": "sendmsg:delay_exit={}:when=4",
+    "the queue hangs in the socket around it": "sendmsg:delay_enter={}:when=3",
+    "that socket hangs in another": "sendmsg:delay_enter={}:when=4",
+    "the queue hangs in the tether": "sendmsg:delay_enter={}:when=5",
+    "the write end too": "sendmsg:delay_enter={}:when=6",
+    "all is sent": "sendmsg:delay_exit={}:when=6",
 }
 
 
