@@ -43,7 +43,7 @@
  * work, that child would have a copy of the bare write end, and could close that later than its copy of tb. So a child
  * that shares the parent's memory, but not its table of fds, makes the nest, and sends only the finished fds back.
  *
- * It takes 0.1 ms to make a nest (measured), and two fds for all the children on one pipe. The kernel limits the number
+ * It takes 0.15 ms to make a nest (measured), and two fds for all the children on one pipe. The kernel limits the number
  * of fds in flight: unix(7), ETOOMANYREFS. Needs fd.c. */
 
 #include "shim.h"
